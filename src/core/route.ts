@@ -1,0 +1,80 @@
+import type { RouteName } from './provider.ts'
+import type { Secret } from './secret.ts'
+
+/** What an agent's request speaks. The names are those of OpenShell's bundle. */
+export type Protocol =
+  | 'anthropic_messages'
+  | 'anthropic_count_tokens'
+  | 'openai_chat_completions'
+  | 'openai_completions'
+  | 'openai_responses'
+  | 'openai_embeddings'
+  | 'model_discovery'
+
+/** What becomes of the body's top-level `model`. `remove` also takes its comma. */
+export type ModelEdit = 'replace' | 'remove' | 'keep'
+
+/**
+ * How the body's `anthropic_version` is set. A value already in the body is kept. Otherwise the
+ * agent's `anthropic-version` header is looked up in `byHeader`; a header value that is not in the
+ * table goes into the body as it is; without a header the body gets `fallback`.
+ */
+export interface VersionRule {
+  readonly byHeader: ReadonlyMap<string, string>
+  readonly fallback: string
+}
+
+/** How one protocol is carried to the upstream. All of it is data; the router knows no vendor. */
+export interface Operation {
+  readonly protocol: Protocol
+  /** Appended to the base URL; `{model}` stands for the percent-encoded model id. */
+  readonly path: string
+  /** Used instead of `path` when the body's top-level `stream` is true; '' means `path`. */
+  readonly streamPath: string
+  readonly model: ModelEdit
+  readonly version: VersionRule | null
+  /** Query parameters of the agent that must not reach this upstream; `*` drops all. */
+  readonly dropQuery: readonly string[]
+}
+
+/** Where the credential goes: header name in lower case, and what stands before the token. */
+export interface RouteAuth {
+  readonly header: string
+  readonly prefix: string
+}
+
+/**
+ * An upstream answer that means "this token is dead": the status, unless the first 64 KiB of the
+ * body contain one of `unless`.
+ */
+export interface DeadTokenRule {
+  readonly status: number
+  readonly unless: readonly string[]
+}
+
+/** A route without its credential: what a provider type says about a model. */
+export interface RouteShape {
+  /** Scheme, host and path prefix, without a trailing slash. */
+  readonly baseUrl: string
+  readonly modelId: string
+  readonly operations: readonly Operation[]
+  readonly auth: RouteAuth
+  /** Sent when the agent did not send that header. Lower-case names. */
+  readonly defaultHeaders: ReadonlyMap<string, string>
+  /** Agent headers that may pass besides the general ones. Lower-case names. */
+  readonly allowHeaders: readonly string[]
+  readonly deadToken: readonly DeadTokenRule[]
+}
+
+/** All that the router needs to serve a request. */
+export interface ResolvedRoute extends RouteShape {
+  readonly name: RouteName
+  readonly providerName: string
+  readonly providerType: string
+  readonly credential: Secret
+  /** When the credential dies; null for a static key. */
+  readonly expiresAtMs: number | null
+  /** The token's generation; 0 for a static key, which is never refreshed. */
+  readonly generation: number
+  readonly timeoutMs: number
+}

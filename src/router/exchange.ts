@@ -1,0 +1,68 @@
+/**
+ * An agent's request as an ordinary value, so that the data path is tested without a socket.
+ * Header lists alternate name and value, as received and in order, repeated names kept.
+ */
+export interface AgentRequest {
+  readonly method: string
+  /** Path and query as sent, beginning with `/`. */
+  readonly target: string
+  readonly headers: readonly string[]
+  /** Chunks as they come; iterating pulls, so backpressure reaches the agent. */
+  readonly body: AsyncIterable<Uint8Array>
+  /** Aborts when the agent is gone. */
+  readonly signal: AbortSignal
+}
+
+/** Where the answer to an agent goes. `start` comes first and once. */
+export interface AgentResponse {
+  start(status: number, headers: readonly string[]): void
+  /** Resolves when the next chunk may be written; rejects when the agent is gone. */
+  write(chunk: Uint8Array): Promise<void>
+  /** Ends cleanly; resolves when the end was handed to the socket. */
+  end(): Promise<void>
+  /** Breaks the answer, so that the agent can never take it for a complete one. */
+  destroy(): void
+}
+
+/** A request to a vendor's API. */
+export interface UpstreamRequest {
+  /** Scheme, host and port, for example `https://us-east1-aiplatform.googleapis.com`. */
+  readonly origin: string
+  readonly method: string
+  readonly path: string
+  /** Alternating names and values; `host` and framing headers are the transport's. */
+  readonly headers: readonly string[]
+  /** null when there is no body. */
+  readonly body: AsyncIterable<Uint8Array> | null
+  /** Bytes of the body when known, else null (chunked). */
+  readonly contentLength: number | null
+  /** Aborting cancels the request at once, also in the middle of the answer. */
+  readonly signal: AbortSignal
+}
+
+/** A vendor's answer, status and bytes untouched. */
+export interface UpstreamResponse {
+  readonly status: number
+  /** Alternating names and values as received. */
+  readonly headers: readonly string[]
+  /** Rejects when the answer breaks off before its end. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+/**
+ * The transport to vendors, handed in. Resolves when the answer's head is there.
+ *
+ * @throws UpstreamError when no answer came.
+ */
+export type Upstream = (request: UpstreamRequest) => Promise<UpstreamResponse>
+
+/** Why no answer came. `connect`: no request byte can have arrived. `broken`: one may have. */
+export class UpstreamError extends Error {
+  readonly kind: 'connect' | 'broken'
+
+  constructor(kind: 'connect' | 'broken', message: string, options?: { readonly cause: unknown }) {
+    super(message, options)
+    this.name = 'UpstreamError'
+    this.kind = kind
+  }
+}

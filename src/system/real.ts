@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleepFor } from 'node:timers/promises'
+import { pino } from 'pino'
+import { Agent, request } from 'undici'
+import type { Clock } from './clock.ts'
+import type { Fetch } from './fetch.ts'
+import type { Log, LogFields } from './log.ts'
+import type { Random } from './random.ts'
+
+const SLEEP_MS_MAX = 86_400_000
+
+/** The machine's own clocks. */
+export const realClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  async sleep(ms, signal) {
+    const spanMs = Math.min(Math.max(ms, 0), SLEEP_MS_MAX)
+    await sleepFor(spanMs, undefined, { signal }).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
+  },
+}
+
+/** The machine's own chance. */
+export const realRandom: Random = {
+  fraction: () => Math.random(),
+  bytes: count => randomBytes(count),
+}
+
+/** Connections to token endpoints: kept while in use, closed soon after. */
+const tokenEndpointAgent = new Agent({ connect: { timeout: 5_000 }, keepAliveTimeout: 10_000 })
+
+/** HTTP by undici. It never follows a redirect and never decompresses. */
+export const realFetch: Fetch = async ({ method, url, headers, body, signal }) => {
+  const answer = await request(url, {
+    dispatcher: tokenEndpointAgent,
+    method,
+    headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
+    body,
+    signal,
+  })
+  const answerHeaders = new Map(
+    Object.entries(answer.headers).map(([name, value]) => [
+      name.toLowerCase(),
+      Array.isArray(value) ? value.join(', ') : (value ?? ''),
+    ]),
+  )
+  return { status: answer.statusCode, headers: answerHeaders, body: answer.body }
+}
+
+/** How a program's log is written. */
+export interface LogOptions {
+  readonly format: 'json' | 'pretty'
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly write: (line: string) => void
+}
+
+/** A structured log, one line an event; `pretty` is for people at a terminal. */
+export function createLog(options: LogOptions): Log {
+  const stream = {
+    write: (line: string) => options.write(options.format === 'json' ? line : prettyLine(line)),
+  }
+  const logger = pino(
+    {
+      level: options.level,
+      base: null,
+      messageKey: 'event',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+    },
+    stream,
+  )
+  const at =
+    (level: LogOptions['level']) =>
+    (event: string, fields: LogFields = {}) =>
+      logger[level](loggable(fields), event)
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+/** Errors become their messages and codes: a stack or a cause may quote what a peer sent. */
+function loggable(fields: LogFields): LogFields {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name,
+      value instanceof Error ? describeError(value) : value,
+    ]),
+  )
+}
+
+function describeError(error: Error): string {
+  const code = 'code' in error ? ` (${String(error.code)})` : ''
+  return `${error.name}: ${error.message}${code}`
+}
+
+function prettyLine(line: string): string {
+  const { time, level, event, ...fields }: Record<string, unknown> = JSON.parse(line)
+  const clock = String(time).slice(11, 19)
+  const rest = Object.entries(fields).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  return `${[clock, String(level).padEnd(5), event, ...rest].join(' ')}\n`
+}

@@ -1,0 +1,176 @@
+import { create } from '@bufbuild/protobuf'
+import type { Bundle, RouteFailure } from '../core/bundle.ts'
+import type { RouteName } from '../core/provider.ts'
+import type { ModelEdit, Operation, Protocol, ResolvedRoute } from '../core/route.ts'
+import { Secret } from '../core/secret.ts'
+import {
+  type GetInferenceBundleResponse,
+  GetInferenceBundleResponseSchema,
+  ResolvedRouteSchema,
+  type ResolvedRoute as WireRoute,
+} from './gen/openshell/inference/v1/inference_pb.ts'
+import {
+  OperationSchema,
+  RouteFailureSchema,
+  type Operation as WireOperation,
+} from './gen/openshell/route/v1/route_pb.ts'
+
+/** The request path of each protocol at `inference.local`, below `/v1`. */
+const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
+  anthropic_messages: '/messages',
+  anthropic_count_tokens: '/messages/count_tokens',
+  openai_chat_completions: '/chat/completions',
+  openai_completions: '/completions',
+  openai_responses: '/responses',
+  openai_embeddings: '/embeddings',
+  model_discovery: '/models',
+}
+
+const MODEL_EDITS: ReadonlySet<string> = new Set(['replace', 'remove', 'keep'])
+
+/** Writes a bundle as the wire has it. The secrets in it are revealed here and only here. */
+export function bundleToWire(bundle: Bundle): GetInferenceBundleResponse {
+  return create(GetInferenceBundleResponseSchema, {
+    revision: bundle.revision,
+    generatedAtMs: BigInt(bundle.generatedAtMs),
+    routes: bundle.routes.map(routeToWire),
+    failures: bundle.failures.map(failure =>
+      create(RouteFailureSchema, {
+        ...failure,
+        sinceMs: BigInt(failure.sinceMs),
+        nextAttemptAtMs: BigInt(failure.nextAttemptAtMs),
+      }),
+    ),
+  })
+}
+
+/** Reads a bundle; what a newer gateway may have added and this router cannot serve is left out. */
+export function bundleFromWire(wire: GetInferenceBundleResponse): Bundle {
+  return {
+    revision: wire.revision,
+    generatedAtMs: Number(wire.generatedAtMs),
+    routes: wire.routes.flatMap(routeFromWire),
+    failures: wire.failures.flatMap(failure => {
+      const name = routeName(failure.name)
+      if (name === null) return []
+      const read: RouteFailure = {
+        name,
+        providerName: failure.providerName,
+        code: failure.code,
+        message: failure.message,
+        sinceMs: Number(failure.sinceMs),
+        nextAttemptAtMs: Number(failure.nextAttemptAtMs),
+      }
+      return [read]
+    }),
+  }
+}
+
+function routeToWire(route: ResolvedRoute): WireRoute {
+  const foreign = foreignPath(route.operations)
+  return create(ResolvedRouteSchema, {
+    name: route.name,
+    baseUrl: route.baseUrl,
+    protocols: route.operations.map(operation => operation.protocol),
+    apiKey: route.credential.reveal(),
+    modelId: route.modelId,
+    providerType: route.providerType,
+    timeoutSecs: BigInt(Math.round(route.timeoutMs / 1_000)),
+    modelInPath: foreign.isModelInPath,
+    ...(foreign.override === null ? {} : { requestPathOverride: foreign.override }),
+    providerName: route.providerName,
+    expiresAtMs: BigInt(route.expiresAtMs ?? 0),
+    generation: BigInt(route.generation),
+    operations: route.operations.map(operationToWire),
+    auth: route.auth,
+    defaultHeaders: Object.fromEntries(route.defaultHeaders),
+    allowHeaders: [...route.allowHeaders],
+    deadToken: route.deadToken.map(rule => ({ status: rule.status, unless: [...rule.unless] })),
+  })
+}
+
+/** How a sandbox that knows only OpenShell's own fields finds the path of the first operation. */
+function foreignPath(operations: readonly Operation[]): {
+  readonly isModelInPath: boolean
+  readonly override: string | null
+} {
+  const first = operations[0]
+  if (first === undefined) return { isModelInPath: false, override: null }
+  const inPath = /^\/\{model\}(.*)$/.exec(first.path)
+  if (inPath !== null) return { isModelInPath: true, override: inPath[1] ?? '' }
+  const isUsual = first.path === PROTOCOL_PATHS[first.protocol]
+  return { isModelInPath: false, override: isUsual ? null : first.path }
+}
+
+function operationToWire(operation: Operation): WireOperation {
+  return create(OperationSchema, {
+    protocol: operation.protocol,
+    path: operation.path,
+    streamPath: operation.streamPath,
+    modelEdit: operation.model,
+    dropQuery: [...operation.dropQuery],
+    ...(operation.version === null
+      ? {}
+      : {
+          version: {
+            byHeader: Object.fromEntries(operation.version.byHeader),
+            fallback: operation.version.fallback,
+          },
+        }),
+  })
+}
+
+function routeFromWire(wire: WireRoute): ResolvedRoute[] {
+  const name = routeName(wire.name)
+  if (name === null || wire.auth === undefined) return []
+  return [
+    {
+      name,
+      providerName: wire.providerName,
+      providerType: wire.providerType,
+      baseUrl: wire.baseUrl,
+      modelId: wire.modelId,
+      credential: new Secret(wire.apiKey),
+      expiresAtMs: wire.expiresAtMs === 0n ? null : Number(wire.expiresAtMs),
+      generation: Number(wire.generation),
+      timeoutMs: Number(wire.timeoutSecs) * 1_000,
+      operations: wire.operations.flatMap(operationFromWire),
+      auth: { header: wire.auth.header, prefix: wire.auth.prefix },
+      defaultHeaders: new Map(Object.entries(wire.defaultHeaders)),
+      allowHeaders: wire.allowHeaders,
+      deadToken: wire.deadToken.map(rule => ({ status: rule.status, unless: rule.unless })),
+    },
+  ]
+}
+
+function operationFromWire(wire: WireOperation): Operation[] {
+  if (!isProtocol(wire.protocol) || !isModelEdit(wire.modelEdit)) return []
+  return [
+    {
+      protocol: wire.protocol,
+      path: wire.path,
+      streamPath: wire.streamPath,
+      model: wire.modelEdit,
+      version:
+        wire.version === undefined
+          ? null
+          : {
+              byHeader: new Map(Object.entries(wire.version.byHeader)),
+              fallback: wire.version.fallback,
+            },
+      dropQuery: wire.dropQuery,
+    },
+  ]
+}
+
+function routeName(name: string): RouteName | null {
+  return name === 'inference.local' || name === 'sandbox-system' ? name : null
+}
+
+function isProtocol(value: string): value is Protocol {
+  return Object.hasOwn(PROTOCOL_PATHS, value)
+}
+
+function isModelEdit(value: string): value is ModelEdit {
+  return MODEL_EDITS.has(value)
+}
