@@ -12,7 +12,6 @@ export type ErrorCode =
   | 'already_exists'
   | 'not_found'
   | 'version_conflict'
-  | 'provider_in_use'
   | 'mint_refused'
   | 'no_valid_token'
   | 'failed_precondition'

@@ -15,7 +15,6 @@ const STATUS_OF: Readonly<Record<ErrorCode, status>> = {
   already_exists: status.ALREADY_EXISTS,
   not_found: status.NOT_FOUND,
   version_conflict: status.ABORTED,
-  provider_in_use: status.FAILED_PRECONDITION,
   mint_refused: status.FAILED_PRECONDITION,
   no_valid_token: status.FAILED_PRECONDITION,
   failed_precondition: status.FAILED_PRECONDITION,

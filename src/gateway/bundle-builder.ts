@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto'
+import type { Bundle, RouteFailure } from '../core/bundle.ts'
+import { type Credential, usableToken } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
+import type { InferenceRoute, ProviderRecord } from '../core/provider.ts'
+import type { ResolvedRoute } from '../core/route.ts'
+import type { Secret } from '../core/secret.ts'
+import type { ProviderRules } from '../providers/provider-type.ts'
+import { findProviderType } from '../providers/registry.ts'
+import type { Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+
+const DEFAULT_TIMEOUT_SECONDS = 60
+
+/** What the builder needs. */
+export interface BundleDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly rules: ProviderRules
+}
+
+/**
+ * Builds a workspace's bundle. A route that cannot be resolved stands in `failures`, in words, and
+ * takes no other route down; a token that is past its end is never in `routes`.
+ */
+export async function buildBundle(deps: BundleDeps, workspace: string): Promise<Bundle> {
+  const routes: ResolvedRoute[] = []
+  const failures: RouteFailure[] = []
+  for (const route of await deps.store.listRoutes(workspace)) {
+    const resolved = await resolve(deps, route)
+    if ('code' in resolved) failures.push(resolved)
+    else routes.push(resolved)
+  }
+  const revision = createHash('sha256')
+    .update(contentOf(routes, failures))
+    .digest('hex')
+    .slice(0, 16)
+  return { revision, generatedAtMs: deps.clock.nowMs(), routes, failures }
+}
+
+async function resolve(
+  deps: BundleDeps,
+  route: InferenceRoute,
+): Promise<ResolvedRoute | RouteFailure> {
+  const fail = (code: string, message: string): RouteFailure => ({
+    name: route.name,
+    providerName: route.providerName,
+    code,
+    message,
+    sinceMs: 0,
+    nextAttemptAtMs: 0,
+  })
+  const provider = await deps.store.getProvider(route.workspace, route.providerName)
+  if (provider === null) {
+    return fail('provider_not_found', `Provider "${route.providerName}" does not exist`)
+  }
+  try {
+    const type = findProviderType(provider.type)
+    const { shape, credential } = type.route(provider, route.modelId, deps.rules)
+    const common = {
+      ...shape,
+      name: route.name,
+      providerName: provider.name,
+      providerType: provider.type,
+      timeoutMs:
+        (route.timeoutSeconds === 0 ? DEFAULT_TIMEOUT_SECONDS : route.timeoutSeconds) * 1_000,
+    }
+    if (credential.kind === 'material') {
+      const key = materialKey(provider, credential.key)
+      return { ...common, credential: key, expiresAtMs: null, generation: 0 }
+    }
+    const row = (await deps.store.listCredentials(provider.id)).find(
+      one => one.key === type.tokenKey,
+    )
+    const nowMs = deps.clock.nowMs()
+    const token = row === undefined ? null : usableToken(row, nowMs)
+    if (row === undefined || token === null) return tokenFailure(fail, provider, row)
+    return {
+      ...common,
+      credential: token.value,
+      expiresAtMs: token.expiresAtMs,
+      generation: row.generation,
+    }
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'store_unavailable') throw error
+    return fail('provider_misconfigured', error.message)
+  }
+}
+
+function materialKey(provider: ProviderRecord, key: string): Secret {
+  const secret = provider.material.get(key)
+  if (secret !== undefined) return secret
+  throw new AppError('invalid_credential', `The credential ${key} is missing`)
+}
+
+function tokenFailure(
+  fail: (code: string, message: string) => RouteFailure,
+  provider: ProviderRecord,
+  row: Credential | undefined,
+): RouteFailure {
+  if (row === undefined)
+    return fail('credential_missing', `Provider "${provider.name}" has no token`)
+  if (row.isDisabled) return fail('credential_disabled', `Provider "${provider.name}" is disabled`)
+  const why = row.failure === null ? 'its first token is being minted' : row.failure.message
+  const code =
+    row.failure !== null && row.dueAtMs === null ? 'credential_failed' : 'credential_expired'
+  return {
+    ...fail(code, `Provider "${provider.name}" has no valid token: ${why}`),
+    sinceMs: row.token?.expiresAtMs ?? row.failingSinceMs,
+    nextAttemptAtMs: row.dueAtMs ?? 0,
+  }
+}
+
+/**
+ * The text that the revision is a hash of. Secrets are revealed into the hash, because a new token
+ * is what a revision is for. When the next attempt is due is left out: it says nothing new to a
+ * router and would change the revision at each retry.
+ */
+function contentOf(routes: readonly ResolvedRoute[], failures: readonly RouteFailure[]): string {
+  const plain = (_key: string, value: unknown) => (value instanceof Map ? [...value].sort() : value)
+  return JSON.stringify(
+    [
+      routes.map(route => ({ ...route, credential: route.credential.reveal() })),
+      failures.map(failure => ({ ...failure, nextAttemptAtMs: 0 })),
+    ],
+    plain,
+  )
+}

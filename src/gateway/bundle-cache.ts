@@ -1,0 +1,116 @@
+import type { Bundle } from '../core/bundle.ts'
+import { AppError } from '../core/errors.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+
+/** How soon a bundle that could not be built, because the store was away, is tried again. */
+const REBUILD_MS = 1_000
+
+const IDLE_MS = 60_000
+
+/** The bundles that stand, by workspace, built when something changed and when a token in one ends. */
+export interface BundleCache {
+  /** The workspace's bundle. No token in it is past its end. */
+  current(workspace: string): Promise<Bundle>
+  /** Something that the bundle is made of has changed: builds it anew. */
+  invalidate(workspace: string): void
+  /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+interface Slot {
+  bundle: Bundle | null
+  /** When the first token in `bundle` ends. */
+  endsAtMs: number
+  isDirty: boolean
+  building: Promise<Bundle> | null
+}
+
+interface CacheDeps {
+  readonly build: (workspace: string) => Promise<Bundle>
+  /** Called when a workspace's revision has changed, before anyone gets the new bundle. */
+  readonly onChange: (workspace: string, bundle: Bundle) => void
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Builds the cache over a function that builds a workspace's bundle from the store. */
+export function createBundleCache(deps: CacheDeps): BundleCache {
+  const slots = new Map<string, Slot>()
+  let sleeper = new AbortController()
+
+  const slotOf = (workspace: string): Slot => {
+    const known = slots.get(workspace)
+    if (known !== undefined) return known
+    const slot: Slot = { bundle: null, endsAtMs: Infinity, isDirty: false, building: null }
+    slots.set(workspace, slot)
+    return slot
+  }
+
+  /** At most one build a workspace; whoever comes meanwhile shares it. */
+  const build = (workspace: string): Promise<Bundle> => {
+    const slot = slotOf(workspace)
+    slot.building ??= rebuild(deps, workspace, slot).finally(() => {
+      slot.building = null
+      sleeper.abort()
+    })
+    return slot.building
+  }
+
+  const rebuildSoon = (workspace: string): void => {
+    build(workspace).catch((error: unknown) => {
+      slotOf(workspace).isDirty = true
+      deps.log.error('bundle.build_failed', { workspace, error })
+    })
+  }
+
+  return {
+    async current(workspace) {
+      const slot = slotOf(workspace)
+      const known = slot.bundle
+      const isGood = known !== null && slot.endsAtMs > deps.clock.nowMs()
+      if (isGood && !slot.isDirty) return known
+      return build(workspace).catch((error: unknown) => {
+        slot.isDirty = true
+        // Without the store, what was built last serves as long as every token in it lives.
+        if (error instanceof AppError && isGood) return known
+        throw error
+      })
+    },
+    invalidate(workspace) {
+      slotOf(workspace).isDirty = true
+      rebuildSoon(workspace)
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        sleeper = new AbortController()
+        const nowMs = deps.clock.nowMs()
+        let waitMs = IDLE_MS
+        for (const [workspace, slot] of slots) {
+          if (slot.endsAtMs <= nowMs && slot.building === null) rebuildSoon(workspace)
+          else if (slot.isDirty) waitMs = Math.min(waitMs, REBUILD_MS)
+          else waitMs = Math.min(waitMs, slot.endsAtMs - nowMs)
+        }
+        await deps.clock.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
+        for (const [workspace, slot] of slots) {
+          if (slot.isDirty && slot.building === null) rebuildSoon(workspace)
+        }
+      }
+    },
+  }
+}
+
+async function rebuild(deps: CacheDeps, workspace: string, slot: Slot): Promise<Bundle> {
+  for (;;) {
+    slot.isDirty = false
+    const built = await deps.build(workspace)
+    // A change that arrived while the store was read makes it read once more.
+    if (slot.isDirty) continue
+    const isChanged = slot.bundle?.revision !== built.revision
+    slot.endsAtMs = Math.min(...built.routes.map(route => route.expiresAtMs ?? Infinity))
+    if (!isChanged && slot.bundle !== null) return slot.bundle
+    slot.bundle = built
+    deps.onChange(workspace, built)
+    return built
+  }
+}

@@ -1,0 +1,111 @@
+import type { Credential } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
+import type { SandboxRecord } from '../core/provider.ts'
+import { findProviderType } from '../providers/registry.ts'
+import { nextForcedAtMs, type RefreshTask } from '../refresh/task.ts'
+import type { Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import { Delivery as DeliveryMethods } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
+import type { Delivery } from './delivery.ts'
+import type { Identity } from './identity.ts'
+import { adminRpc, type Rpc, sandboxRpc, sandboxStreamRpc } from './rpc.ts'
+import { requireSandbox } from './sandbox-service.ts'
+
+/** What the delivery methods need. */
+export interface DeliveryServiceDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Log
+  readonly delivery: Delivery
+  readonly task: RefreshTask
+  readonly identity: Identity
+  /** Ends every open stream when the gateway stops. */
+  readonly stopping: AbortSignal
+  readonly onRejected: (provider: string) => void
+}
+
+/** The methods of `openshell.delivery.v1.Delivery`. */
+export function deliveryRpcs(deps: DeliveryServiceDeps): readonly Rpc[] {
+  const { method } = DeliveryMethods
+  return [
+    sandboxStreamRpc(method.watchInferenceBundle, (stream, sandbox) => {
+      const session = deps.delivery.watch(sandbox, message => stream.write(message))
+      deps.log.debug('router.connected', { sandbox: sandbox.name, workspace: sandbox.workspace })
+      const end = () => stream.end()
+      deps.stopping.addEventListener('abort', end, { once: true })
+      const close = () => {
+        session.close()
+        deps.stopping.removeEventListener('abort', end)
+      }
+      stream.on('data', ({ revision }) => session.serves(revision))
+      stream.on('end', end)
+      for (const event of ['end', 'close', 'cancelled', 'error']) stream.on(event, close)
+      if (deps.stopping.aborted) end()
+    }),
+    sandboxRpc(method.reportRejectedToken, async ({ providerName, generation }, sandbox) => {
+      deps.onRejected(providerName)
+      return rejected(deps, sandbox, { providerName, generation: Number(generation) })
+    }),
+    adminRpc(method.createSandboxToken, async ({ sandboxName, workspace }) => {
+      const sandbox = await requireSandbox(deps.store, workspace, sandboxName)
+      const token = await deps.identity.issueSandboxToken(sandbox)
+      deps.log.info('sandbox.token_issued', { sandbox: sandbox.name, workspace: sandbox.workspace })
+      return { token: token.reveal(), sandboxId: sandbox.id }
+    }),
+  ]
+}
+
+interface Verdict {
+  readonly outcome: 'refreshing' | 'known' | 'refused'
+  readonly message: string
+  readonly nextAttemptAtMs: bigint
+}
+
+/**
+ * A router's report that the vendor refused a token. The first report about a generation forces one
+ * refresh; all others about it share that one. Reports about an older generation change nothing,
+ * because the newer token is already out.
+ */
+async function rejected(
+  deps: DeliveryServiceDeps,
+  sandbox: SandboxRecord,
+  report: { readonly providerName: string; readonly generation: number },
+): Promise<Verdict> {
+  const { provider, credential } = await find(deps.store, sandbox, report.providerName)
+  const next = BigInt(Math.max(credential.dueAtMs ?? 0, nextForcedAtMs(credential)))
+  if (credential.generation > report.generation) {
+    return { outcome: 'known', message: 'A newer token is out', nextAttemptAtMs: 0n }
+  }
+  if (credential.failure !== null && credential.dueAtMs === null) {
+    return { outcome: 'refused', message: credential.failure.message, nextAttemptAtMs: 0n }
+  }
+  const isFree = deps.clock.nowMs() >= nextForcedAtMs(credential)
+  if (!isFree && !deps.task.isRefreshing(credential)) {
+    return {
+      outcome: 'refused',
+      message: 'The vendor refused a fresh token too',
+      nextAttemptAtMs: next,
+    }
+  }
+  deps.log.warn('token.rejected', {
+    provider: provider.name,
+    generation: report.generation,
+    sandbox: sandbox.name,
+  })
+  deps.task.force(provider, credential).catch((error: unknown) => {
+    deps.log.error('refresh.broke', { provider: provider.name, error })
+  })
+  return { outcome: 'refreshing', message: 'A new token is being minted', nextAttemptAtMs: next }
+}
+
+async function find(store: Store, sandbox: SandboxRecord, providerName: string) {
+  const provider = await store.getProvider(sandbox.workspace, providerName)
+  if (provider === null)
+    throw new AppError('not_found', `Provider "${providerName}" does not exist`)
+  const { tokenKey } = findProviderType(provider.type)
+  const rows: readonly Credential[] = await store.listCredentials(provider.id)
+  const credential = rows.find(one => one.key === tokenKey)
+  if (credential !== undefined) return { provider, credential }
+  throw new AppError('failed_precondition', `Provider "${providerName}" has no token to refresh`)
+}

@@ -1,0 +1,116 @@
+import type { Bundle } from '../core/bundle.ts'
+import type { SandboxRecord } from '../core/provider.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import { bundleToWire } from '../wire/bundle.ts'
+import { WatchInferenceBundleResponseSchema } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
+import { GetInferenceBundleResponseSchema } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
+import { EncodedMessage, encodeMessage } from '../wire/grpc.ts'
+import { createBundleCache } from './bundle-cache.ts'
+import { createRoster, type Reach, type Watcher } from './roster.ts'
+
+/** Hands bundles to routers: at once to those that watch, on demand to those that poll. */
+export interface Delivery {
+  /** The answer to a poll. */
+  poll(sandbox: SandboxRecord): Promise<EncodedMessage>
+  /** Begins to serve a watching router. */
+  watch(sandbox: SandboxRecord, send: (message: EncodedMessage) => void): WatchSession
+  /** Something that the workspace's bundle is made of has changed. */
+  changed(workspace: string): void
+  /** How far the workspace's bundle has come. */
+  reach(workspace: string): Promise<Reach>
+  /** The reach of every workspace that has routers. */
+  reaches(): Promise<readonly Reach[]>
+  /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+/** One watching router. */
+export interface WatchSession {
+  /** The router says which revision it serves; '' for none. It gets what differs from it. */
+  serves(revision: string): void
+  close(): void
+}
+
+/** A push waits for the acknowledgement of the one before, so at most one is on the way. */
+interface Member extends Watcher {
+  readonly send: (message: EncodedMessage) => void
+  sent: string
+}
+
+/** A bundle's two forms on the wire, encoded once for all who get it. */
+interface Encoded {
+  readonly answer: EncodedMessage
+  readonly push: EncodedMessage
+}
+
+/** Builds the delivery over a function that builds a workspace's bundle from the store. */
+export function createDelivery(deps: {
+  readonly build: (workspace: string) => Promise<Bundle>
+  readonly clock: Clock
+  readonly log: Log
+}): Delivery {
+  const roster = createRoster<Member>(deps.clock)
+  const encodings = new WeakMap<Bundle, Encoded>()
+
+  const encodingOf = (bundle: Bundle): Encoded => {
+    const known = encodings.get(bundle)
+    if (known !== undefined) return known
+    const made = encode(bundle)
+    encodings.set(bundle, made)
+    return made
+  }
+
+  const push = (member: Member, bundle: Bundle): void => {
+    const isWaiting = member.acknowledged !== null && member.sent === ''
+    if (!isWaiting || member.acknowledged === bundle.revision) return
+    member.sent = bundle.revision
+    member.send(encodingOf(bundle).push)
+  }
+
+  const cache = createBundleCache({
+    ...deps,
+    onChange: (workspace, bundle) => {
+      deps.log.info('bundle.changed', { workspace, revision: bundle.revision })
+      for (const member of roster.members(workspace)) push(member, bundle)
+    },
+  })
+
+  const reach = async (workspace: string): Promise<Reach> =>
+    roster.reach(workspace, (await cache.current(workspace)).revision)
+
+  return {
+    async poll({ workspace, id }) {
+      const bundle = await cache.current(workspace)
+      roster.polled(workspace, id, bundle.revision)
+      return encodingOf(bundle).answer
+    },
+    watch({ workspace, id }, send) {
+      const member: Member = { sandboxId: id, acknowledged: null, sent: '', send }
+      const close = roster.add(workspace, member)
+      return {
+        close,
+        serves(revision) {
+          member.acknowledged = revision
+          member.sent = ''
+          cache.current(workspace).then(
+            bundle => push(member, bundle),
+            (error: unknown) => deps.log.error('bundle.build_failed', { workspace, error }),
+          )
+        },
+      }
+    },
+    changed: cache.invalidate,
+    reach,
+    reaches: () => Promise.all([...roster.workspaces()].map(reach)),
+    run: cache.run,
+  }
+}
+
+function encode(bundle: Bundle): Encoded {
+  const wire = bundleToWire(bundle)
+  return {
+    answer: new EncodedMessage(encodeMessage(GetInferenceBundleResponseSchema, wire)),
+    push: new EncodedMessage(encodeMessage(WatchInferenceBundleResponseSchema, { bundle: wire })),
+  }
+}

@@ -1,0 +1,124 @@
+import { usableToken } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
+import type { InferenceRoute, ProviderRecord } from '../core/provider.ts'
+import type { ProviderRules } from '../providers/provider-type.ts'
+import { findProviderType } from '../providers/registry.ts'
+import type { Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
+import type { Delivery } from './delivery.ts'
+import { adminRpc, type Rpc, sandboxRpc } from './rpc.ts'
+import { checkRouteName, checkWorkspace } from './validate.ts'
+
+const TIMEOUT_SECONDS_MAX = 86_400n
+
+/** What the inference methods need. */
+export interface InferenceServiceDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Log
+  readonly rules: ProviderRules
+  readonly delivery: Delivery
+  /** Called for each polled bundle. */
+  readonly onPoll: () => void
+}
+
+/** The methods of `openshell.inference.v1.Inference`. */
+export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
+  const { method } = Inference
+  return [
+    sandboxRpc(method.getInferenceBundle, (_request, sandbox) => {
+      deps.onPoll()
+      return deps.delivery.poll(sandbox)
+    }),
+    adminRpc(method.setInferenceRoute, async request => {
+      const workspace = checkWorkspace(request.workspace)
+      const provider = await deps.store.getProvider(workspace, request.providerName)
+      if (provider === null) {
+        throw new AppError(
+          'failed_precondition',
+          `Provider "${request.providerName}" does not exist`,
+          {
+            hint: "Add it with 'openshell provider add', or see 'openshell provider list'",
+          },
+        )
+      }
+      if (request.timeoutSecs > TIMEOUT_SECONDS_MAX) {
+        throw new AppError('invalid_argument', 'The timeout is longer than a day')
+      }
+      const { shape } = findProviderType(provider.type).route(provider, request.modelId, deps.rules)
+      if (!request.noVerify) await requireToken(deps, provider)
+      const route = await save(deps.store, {
+        workspace,
+        name: checkRouteName(request.routeName),
+        providerName: provider.name,
+        modelId: request.modelId,
+        timeoutSeconds: Number(request.timeoutSecs),
+        version: 0,
+      })
+      deps.log.info('route.set', {
+        workspace,
+        route: route.name,
+        provider: provider.name,
+        model: route.modelId,
+      })
+      deps.delivery.changed(workspace)
+      return {
+        ...routeToWire(route),
+        validatedEndpoints: shape.operations.map(({ protocol, path }) => ({
+          url: `${shape.baseUrl}${path.replace('{model}', encodeURIComponent(shape.modelId))}`,
+          protocol,
+        })),
+      }
+    }),
+    adminRpc(method.getInferenceRoute, async ({ routeName, workspace }) => {
+      const name = checkRouteName(routeName)
+      const route = await deps.store.getRoute(checkWorkspace(workspace), name)
+      if (route === null)
+        throw new AppError('not_found', `Inference route "${name}" is not configured`)
+      return routeToWire(route)
+    }),
+    adminRpc(method.deleteInferenceRoute, async ({ routeName, workspace }) => {
+      const place = checkWorkspace(workspace)
+      const deleted = await deps.store.deleteRoute(place, checkRouteName(routeName))
+      if (deleted) deps.log.info('route.deleted', { workspace: place, route: routeName })
+      deps.delivery.changed(place)
+      return { deleted }
+    }),
+  ]
+}
+
+/** A route to a provider that cannot serve is refused while a person is there to read why. */
+async function requireToken(deps: InferenceServiceDeps, provider: ProviderRecord): Promise<void> {
+  const [credential] = await deps.store.listCredentials(provider.id)
+  if (credential === undefined || usableToken(credential, deps.clock.nowMs()) !== null) return
+  const why = credential.failure?.message ?? 'its first token is still being minted'
+  throw new AppError('no_valid_token', `Provider "${provider.name}" has no valid token: ${why}`, {
+    hint: `See 'openshell provider refresh status ${provider.name}'; --no-verify sets the route all the same`,
+  })
+}
+
+async function save(store: Store, wanted: InferenceRoute): Promise<InferenceRoute> {
+  const standing = await store.getRoute(wanted.workspace, wanted.name)
+  const saved = await store.saveRoute({ ...wanted, version: standing?.version ?? 0 })
+  if (saved !== null) return saved
+  throw new AppError(
+    'version_conflict',
+    `Inference route "${wanted.name}" was changed by someone else meanwhile`,
+    {
+      hint: 'Repeat the command',
+    },
+  )
+}
+
+function routeToWire(route: InferenceRoute) {
+  return {
+    providerName: route.providerName,
+    modelId: route.modelId,
+    version: BigInt(route.version),
+    routeName: route.name,
+    timeoutSecs: BigInt(route.timeoutSeconds),
+    workspace: route.workspace,
+  }
+}

@@ -1,0 +1,196 @@
+import type { Credential } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
+import type { ProviderRecord } from '../core/provider.ts'
+import type { Secret } from '../core/secret.ts'
+import type { ProviderRules, ProviderType } from '../providers/provider-type.ts'
+import type { CredentialRefresher } from '../providers/refresher.ts'
+import { findProviderType } from '../providers/registry.ts'
+import { afterAttempt, newCredential } from '../refresh/transition.ts'
+import type { Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import type { Random } from '../system/random.ts'
+import { uuid } from './uuid.ts'
+import { mergeConfig, mergeMaterial, unknownKeys } from './validate.ts'
+
+/** A model id that any type accepts: what is checked with it is the configuration. */
+const ANY_MODEL = 'model'
+
+/** What the desk needs. */
+export interface ProviderDeskDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly rules: ProviderRules
+  readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
+  /** Called after each change, so that due times and bundles follow. */
+  readonly onChange: (provider: ProviderRecord) => void
+}
+
+/** What a person asked for. */
+export interface ProviderWish {
+  readonly material: Readonly<Record<string, string>>
+  readonly config: Readonly<Record<string, string>>
+  /** Store it even when the vendor refuses the first token. */
+  readonly isUnverified: boolean
+}
+
+/** What came of it. */
+export interface ProviderReceipt {
+  readonly provider: ProviderRecord
+  /** The refreshed credential; null for a static key. */
+  readonly credential: Credential | null
+  /** Something that the person should know; '' when all is well. */
+  readonly warning: string
+}
+
+/** Takes in new and changed providers: nothing is stored that could never work. */
+export interface ProviderDesk {
+  create(
+    place: { workspace: string; name: string; type: string },
+    wish: ProviderWish,
+  ): Promise<ProviderReceipt>
+  /** `expectedVersion` 0 accepts any. */
+  update(
+    provider: ProviderRecord,
+    wish: ProviderWish,
+    expectedVersion: number,
+  ): Promise<ProviderReceipt>
+}
+
+/** Builds the desk. */
+export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
+  return {
+    async create({ workspace, name, type: typeName }, wish) {
+      const type = findProviderType(typeName)
+      const nowMs = deps.clock.nowMs()
+      const provider: ProviderRecord = {
+        id: uuid(deps.random),
+        workspace,
+        name,
+        type: type.type,
+        material: mergeMaterial(type, new Map(), wish.material),
+        config: mergeConfig(new Map(), wish.config),
+        version: 1,
+        createdAtMs: nowMs,
+        updatedAtMs: nowMs,
+      }
+      if ((await deps.store.getProvider(workspace, name)) !== null) throw taken(name)
+      const isRefreshed = checkConfiguration(deps, type, provider)
+      const fresh = newCredential(provider.id, type.tokenKey, nowMs)
+      const credential = isRefreshed ? await firstMint(deps, provider, { fresh, wish }) : null
+      await deps.store.createProvider(provider, credential === null ? [] : [credential])
+      deps.log.info('provider.created', { provider: name, workspace, type: type.type })
+      deps.onChange(provider)
+      return { provider, credential, warning: warningOf(type, provider, credential) }
+    },
+    async update(provider, wish, expectedVersion) {
+      if (expectedVersion !== 0 && expectedVersion !== provider.version)
+        throw changed(provider.name)
+      const type = findProviderType(provider.type)
+      const next: ProviderRecord = {
+        ...provider,
+        material: mergeMaterial(type, provider.material, wish.material),
+        config: mergeConfig(provider.config, wish.config),
+      }
+      const [standing] = await deps.store.listCredentials(provider.id)
+      if (isSame(provider, next)) return { provider, credential: standing ?? null, warning: '' }
+      const isRefreshed = checkConfiguration(deps, type, next)
+      const fresh = standing ?? newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
+      const credential = isRefreshed ? await firstMint(deps, next, { fresh, wish }) : null
+      const stored = await deps.store.updateProvider(
+        provider,
+        { material: next.material, config: next.config },
+        credential === null ? [] : [credential],
+      )
+      if (stored === null) throw changed(provider.name)
+      deps.log.info('provider.updated', { provider: provider.name, workspace: provider.workspace })
+      deps.onChange(stored)
+      return { provider: stored, credential, warning: warningOf(type, stored, credential) }
+    },
+  }
+}
+
+/**
+ * Mints before anything is stored. A refusal stores nothing and explains, unless the caller wants it
+ * stored all the same; transient trouble stores and goes on trying.
+ */
+async function firstMint(
+  deps: ProviderDeskDeps,
+  provider: ProviderRecord,
+  options: { readonly fresh: Credential; readonly wish: ProviderWish },
+): Promise<Credential> {
+  const { fresh, wish } = options
+  const result = await deps.refresherOf(provider).refresh(provider, new AbortController().signal)
+  const nowMs = deps.clock.nowMs()
+  if (result.kind === 'failed' && !wish.isUnverified) {
+    const { failure } = result
+    if (failure.class !== 'T' && failure.class !== 'H') {
+      const message = `Cannot get a token for "${provider.name}": ${failure.message} (${failure.code})`
+      throw new AppError('mint_refused', message, { hint: failure.advice })
+    }
+  }
+  return afterAttempt(fresh, result, { nowMs, fraction: deps.random.fraction() })
+}
+
+/** Throws when material or configuration can never work; answers whether there is a token to mint. */
+function checkConfiguration(
+  deps: ProviderDeskDeps,
+  type: ProviderType,
+  provider: ProviderRecord,
+): boolean {
+  const request = type.grant(provider, deps.clock.nowMs(), deps.rules)
+  type.route(provider, ANY_MODEL, deps.rules)
+  return request !== null
+}
+
+function warningOf(
+  type: ProviderType,
+  provider: ProviderRecord,
+  credential: Credential | null,
+): string {
+  const failure = credential?.failure
+  if (failure !== null && failure !== undefined) {
+    return `No token yet: ${failure.message} (${failure.code}). ${failure.advice}`
+  }
+  const keys = unknownKeys(type, {
+    // A static key may stand under any name: tools export it under their own.
+    material: credential === null ? [] : provider.material.keys(),
+    config: provider.config.keys(),
+  })
+  return keys.length === 0 ? '' : `Type "${type.type}" does not use ${keys.join(', ')}`
+}
+
+function isSame(one: ProviderRecord, other: ProviderRecord): boolean {
+  const sameMaterial = equalMaps(one.material, other.material, (a: Secret, b) => a.equals(b))
+  return sameMaterial && equalMaps(one.config, other.config, (a, b) => a === b)
+}
+
+function equalMaps<V>(
+  one: ReadonlyMap<string, V>,
+  other: ReadonlyMap<string, V>,
+  equals: (a: V, b: V) => boolean,
+): boolean {
+  if (one.size !== other.size) return false
+  return [...one].every(([key, value]) => {
+    const twin = other.get(key)
+    return twin !== undefined && equals(value, twin)
+  })
+}
+
+function taken(name: string): AppError {
+  return new AppError('already_exists', `Provider "${name}" exists already`, {
+    hint: `Change it with 'openshell provider update ${name}', or choose another name`,
+  })
+}
+
+function changed(name: string): AppError {
+  return new AppError(
+    'version_conflict',
+    `Provider "${name}" was changed by someone else meanwhile`,
+    {
+      hint: 'Look at it again and repeat the change',
+    },
+  )
+}

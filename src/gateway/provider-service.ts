@@ -1,0 +1,158 @@
+import { create } from '@bufbuild/protobuf'
+import { AppError } from '../core/errors.ts'
+import type { ProviderRecord } from '../core/provider.ts'
+import type { ProviderType } from '../providers/provider-type.ts'
+import { findProviderType, providerTypes } from '../providers/registry.ts'
+import type { Store } from '../store/store.ts'
+import type { Log } from '../system/log.ts'
+import { type Provider, ProviderSchema } from '../wire/gen/openshell/datamodel/v1/datamodel_pb.ts'
+import {
+  OpenShell,
+  type ProviderProfile,
+  ProviderProfileCategory,
+  ProviderProfileSchema,
+  type ProviderResponse,
+  ProviderResponseSchema,
+} from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderDesk, ProviderReceipt } from './provider-desk.ts'
+import { adminRpc, type Rpc } from './rpc.ts'
+import { checkName, checkPage, checkWorkspace } from './validate.ts'
+
+/** What stands in an answer where a credential would. */
+const REDACTED = 'REDACTED'
+
+/** What the provider methods need. */
+export interface ProviderServiceDeps {
+  readonly store: Store
+  readonly log: Log
+  readonly desk: ProviderDesk
+  readonly onDelete: (provider: ProviderRecord) => void
+}
+
+/** The provider methods of `openshell.v1.OpenShell`. */
+export function providerRpcs(deps: ProviderServiceDeps): readonly Rpc[] {
+  const { method } = OpenShell
+  return [
+    adminRpc(method.createProvider, async ({ provider, workspace, noVerify }) => {
+      const { wire, wish } = wished(provider, noVerify)
+      const place = {
+        workspace: checkWorkspace(workspace),
+        name: checkName(wire.metadata?.name ?? '', 'provider'),
+        type: wire.type,
+      }
+      return receiptToWire(await deps.desk.create(place, wish))
+    }),
+    adminRpc(method.getProvider, async ({ name, workspace }) => ({
+      provider: providerToWire(await requireProvider(deps.store, workspace, name)),
+    })),
+    adminRpc(method.listProviders, async request => {
+      const workspace = request.allWorkspaces ? null : checkWorkspace(request.workspace)
+      const providers = await deps.store.listProviders(workspace, checkPage(request))
+      return { providers: providers.map(providerToWire) }
+    }),
+    adminRpc(method.updateProvider, async ({ provider, workspace, noVerify }) => {
+      const { wire, wish } = wished(provider, noVerify)
+      const standing = await requireProvider(deps.store, workspace, wire.metadata?.name ?? '')
+      if (wire.type !== '' && findProviderType(wire.type).type !== standing.type) {
+        throw new AppError(
+          'invalid_argument',
+          `Provider "${standing.name}" is of type "${standing.type}"`,
+          {
+            hint: 'A type cannot be changed: delete the provider and add it anew',
+          },
+        )
+      }
+      const expectedVersion = Number(wire.metadata?.resourceVersion ?? 0n)
+      return receiptToWire(await deps.desk.update(standing, wish, expectedVersion))
+    }),
+    adminRpc(method.deleteProvider, async ({ name, workspace }) => {
+      const place = checkWorkspace(workspace)
+      const provider = await deps.store.getProvider(place, name)
+      if (provider === null) return { deleted: false }
+      const deleted = await deps.store.deleteProvider(place, name)
+      if (deleted) deps.log.info('provider.deleted', { provider: name, workspace: place })
+      deps.onDelete(provider)
+      return { deleted }
+    }),
+    adminRpc(method.listProviderProfiles, async request => {
+      const { limit, offset } = checkPage(request)
+      return { profiles: providerTypes.slice(offset, offset + limit).map(profileOf) }
+    }),
+    adminRpc(method.getProviderProfile, async ({ id }) => ({
+      profile: profileOf(findProviderType(id)),
+    })),
+  ]
+}
+
+/** Finds a provider by name. Throws `not_found`. */
+export async function requireProvider(
+  store: Store,
+  workspace: string,
+  name: string,
+): Promise<ProviderRecord> {
+  const provider = await store.getProvider(checkWorkspace(workspace), name)
+  if (provider !== null) return provider
+  throw new AppError('not_found', `Provider "${name}" does not exist`, {
+    hint: "See 'openshell provider list'",
+  })
+}
+
+function wished(provider: Provider | undefined, isUnverified: boolean) {
+  if (provider === undefined) throw new AppError('invalid_argument', 'The provider is missing')
+  if (Object.keys(provider.credentialHandles).length > 0) {
+    throw new AppError('invalid_argument', 'Credential handles cannot be set by a caller')
+  }
+  return {
+    wire: provider,
+    wish: { material: provider.credentials, config: provider.config, isUnverified },
+  }
+}
+
+function receiptToWire({ provider, credential, warning }: ProviderReceipt): ProviderResponse {
+  return create(ProviderResponseSchema, {
+    provider: providerToWire(provider),
+    mint: {
+      credentialKey: credential?.key ?? '',
+      expiresAtMs: BigInt(credential?.token?.expiresAtMs ?? 0),
+      warning,
+    },
+  })
+}
+
+function providerToWire(provider: ProviderRecord): Provider {
+  return create(ProviderSchema, {
+    metadata: {
+      id: provider.id,
+      name: provider.name,
+      workspace: provider.workspace,
+      createdAtMs: BigInt(provider.createdAtMs),
+      resourceVersion: BigInt(provider.version),
+    },
+    type: provider.type,
+    credentials: Object.fromEntries([...provider.material.keys()].map(key => [key, REDACTED])),
+    config: Object.fromEntries(provider.config),
+  })
+}
+
+function profileOf(type: ProviderType): ProviderProfile {
+  return create(ProviderProfileSchema, {
+    id: type.type,
+    displayName: type.displayName,
+    description: type.description,
+    category: ProviderProfileCategory.INFERENCE,
+    inferenceCapable: true,
+    source: 'builtin',
+    aliases: [...type.aliases],
+    example: type.example,
+    config: type.configKeys.map(key => ({
+      name: key.name,
+      description: key.description,
+      required: key.isRequired,
+    })),
+    credentials: type.credentialKeys.map(key => ({
+      name: key.name,
+      description: key.description,
+      envVars: [key.name, ...key.aliases],
+    })),
+  })
+}

@@ -1,0 +1,76 @@
+import type { Clock } from '../system/clock.ts'
+
+/** A router that polls counts as connected for this long after its last poll. */
+const POLLER_MS = 75_000
+
+/** A router that is connected for pushes. */
+export interface Watcher {
+  readonly sandboxId: string
+  /** The revision that it said it serves; null before its first word. */
+  acknowledged: string | null
+}
+
+/** How far a revision has come. */
+export interface Reach {
+  readonly revision: string
+  readonly routers: number
+  readonly routersCurrent: number
+}
+
+/** Who of each workspace's routers is there, and what each serves. */
+export interface Roster<Member extends Watcher> {
+  /** Adds a watching router; the answer removes it. */
+  add(workspace: string, member: Member): () => void
+  members(workspace: string): Iterable<Member>
+  /** A router fetched a revision by polling. */
+  polled(workspace: string, sandboxId: string, revision: string): void
+  reach(workspace: string, revision: string): Reach
+  /** Workspaces with at least one router. */
+  workspaces(): Iterable<string>
+}
+
+interface Poll {
+  readonly revision: string
+  readonly atMs: number
+}
+
+/** Builds an empty roster. */
+export function createRoster<Member extends Watcher>(clock: Clock): Roster<Member> {
+  const watching = new Map<string, Set<Member>>()
+  const polling = new Map<string, Map<string, Poll>>()
+
+  const freshPolls = (workspace: string): ReadonlyMap<string, Poll> => {
+    const polls = polling.get(workspace) ?? new Map<string, Poll>()
+    const oldestMs = clock.nowMs() - POLLER_MS
+    for (const [sandboxId, poll] of polls) if (poll.atMs < oldestMs) polls.delete(sandboxId)
+    return polls
+  }
+
+  return {
+    add(workspace, member) {
+      const group = watching.get(workspace) ?? new Set<Member>()
+      group.add(member)
+      watching.set(workspace, group)
+      return () => {
+        group.delete(member)
+        if (group.size === 0) watching.delete(workspace)
+      }
+    },
+    members: workspace => watching.get(workspace) ?? [],
+    polled(workspace, sandboxId, revision) {
+      const polls = polling.get(workspace) ?? new Map<string, Poll>()
+      polls.set(sandboxId, { revision, atMs: clock.nowMs() })
+      polling.set(workspace, polls)
+    },
+    reach(workspace, revision) {
+      const members = [...(watching.get(workspace) ?? [])]
+      const watchingIds = new Set(members.map(member => member.sandboxId))
+      const polls = [...freshPolls(workspace)].filter(([id]) => !watchingIds.has(id))
+      const current =
+        members.filter(member => member.acknowledged === revision).length +
+        polls.filter(([, poll]) => poll.revision === revision).length
+      return { revision, routers: members.length + polls.length, routersCurrent: current }
+    },
+    workspaces: () => new Set([...watching.keys(), ...polling.keys()]),
+  }
+}

@@ -1,0 +1,155 @@
+import {
+  type DescMessage,
+  type DescMethodBiDiStreaming,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf'
+import type {
+  handleBidiStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  Server,
+  ServerDuplexStream,
+} from '@grpc/grpc-js'
+import { AppError } from '../core/errors.ts'
+import type { SandboxRecord } from '../core/provider.ts'
+import type { Log } from '../system/log.ts'
+import { toStatus } from '../wire/errors.ts'
+import { EncodedMessage, encodeMessage, methodPath } from '../wire/grpc.ts'
+import type { Identity, Principal } from './identity.ts'
+
+/** What every call needs of the gateway. */
+export interface RpcDeps {
+  readonly identity: Identity
+  readonly log: Log
+}
+
+/** One method of the gateway, ready to be registered. */
+export type Rpc = (server: Server, deps: RpcDeps) => void
+
+/** A method that anyone may call. */
+export function openRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  answer: (request: MessageShape<I>, caller: Principal) => Promise<MessageInitShape<O>>,
+): Rpc {
+  return unaryRpc(method, answer)
+}
+
+/** A method for people and their tools: the caller is an administrator. */
+export function adminRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
+): Rpc {
+  return unaryRpc(method, (request, caller) => {
+    requireAdmin(caller)
+    return answer(request)
+  })
+}
+
+/** A method for routers: the caller is a sandbox. */
+export function sandboxRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  answer: (
+    request: MessageShape<I>,
+    sandbox: SandboxRecord,
+  ) => Promise<MessageInitShape<O> | EncodedMessage>,
+): Rpc {
+  return unaryRpc(method, (request, caller) => answer(request, requireSandbox(caller)))
+}
+
+/** A sandbox's stream, as grpc-js hands it over; what is written may be encoded already. */
+export type SandboxStream<I extends DescMessage> = ServerDuplexStream<
+  MessageShape<I>,
+  EncodedMessage
+>
+
+/** A bidirectional stream for routers. Messages that came before the handler ran are kept for it. */
+export function sandboxStreamRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodBiDiStreaming<I, O>,
+  serve: (stream: SandboxStream<I>, sandbox: SandboxRecord) => void,
+): Rpc {
+  return (server, deps) => {
+    const accept: handleBidiStreamingCall<MessageShape<I>, EncodedMessage> = stream => {
+      const start = async (): Promise<void> => {
+        serve(stream, requireSandbox(await callerOf(deps, stream.metadata)))
+      }
+      start().catch((error: unknown) => {
+        logRefusal(deps.log, methodPath(method), error)
+        stream.emit('error', toStatus(error))
+      })
+    }
+    server.register(
+      methodPath(method),
+      accept,
+      message => message.bytes,
+      bytes => fromBinary(method.input, bytes),
+      'bidi',
+    )
+  }
+}
+
+function unaryRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  answer: (
+    request: MessageShape<I>,
+    caller: Principal,
+  ) => Promise<MessageInitShape<O> | EncodedMessage>,
+): Rpc {
+  return (server, deps) => {
+    const accept: handleUnaryCall<MessageShape<I>, MessageInitShape<O> | EncodedMessage> = (
+      call,
+      callback,
+    ) => {
+      const respond = async () => answer(call.request, await callerOf(deps, call.metadata))
+      respond().then(
+        response => callback(null, response),
+        (error: unknown) => {
+          logRefusal(deps.log, methodPath(method), error)
+          callback(toStatus(error))
+        },
+      )
+    }
+    server.register(
+      methodPath(method),
+      accept,
+      message =>
+        message instanceof EncodedMessage ? message.bytes : encodeMessage(method.output, message),
+      bytes => fromBinary(method.input, bytes),
+      'unary',
+    )
+  }
+}
+
+async function callerOf(deps: RpcDeps, metadata: Metadata): Promise<Principal> {
+  const [authorization] = metadata.get('authorization')
+  return deps.identity.authenticate(authorization === undefined ? null : authorization.toString())
+}
+
+function requireAdmin(caller: Principal): void {
+  if (caller.kind === 'admin') return
+  if (caller.kind === 'sandbox') {
+    throw new AppError('permission_denied', 'A sandbox may not administer the gateway')
+  }
+  throw new AppError('unauthenticated', 'The gateway needs a token', {
+    hint: 'The gateway writes it to admin.token in its state folder; pass --token-file',
+  })
+}
+
+function requireSandbox(caller: Principal): SandboxRecord {
+  if (caller.kind === 'sandbox') return caller.sandbox
+  if (caller.kind === 'admin') {
+    throw new AppError('permission_denied', 'Only a sandbox may fetch a bundle')
+  }
+  throw new AppError('unauthenticated', 'The gateway needs a sandbox token')
+}
+
+/** A refusal is the caller's business and told to the caller; an unexpected error is ours. */
+function logRefusal(log: Log, rpc: string, error: unknown): void {
+  if (error instanceof AppError && error.code !== 'internal') {
+    log.info('rpc.refused', { rpc, code: error.code, message: error.message })
+  } else {
+    log.error('rpc.broke', { rpc, error })
+  }
+}

@@ -1,0 +1,29 @@
+import type { Secret } from '../core/secret.ts'
+
+const TEXT_CHARS_MAX = 300
+
+/**
+ * Makes a peer's words fit to store and show: one line, at most 300 characters, and without any of
+ * the secrets that were sent to it, raw, URL-encoded or base64.
+ */
+export function scrub(text: string, secrets: readonly Secret[]): string {
+  let clean = text
+  for (const secret of secrets) {
+    if (secret.isEmpty) continue
+    for (const form of encodings(secret.reveal())) clean = clean.replaceAll(form, '[secret]')
+  }
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
+  const line = clean.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim()
+  return line.length > TEXT_CHARS_MAX ? `${line.slice(0, TEXT_CHARS_MAX)}…` : line
+}
+
+function encodings(value: string): readonly string[] {
+  const bytes = Buffer.from(value)
+  return [
+    value,
+    encodeURIComponent(value),
+    new URLSearchParams([['', value]]).toString().slice(1),
+    bytes.toString('base64'),
+    bytes.toString('base64url'),
+  ]
+}

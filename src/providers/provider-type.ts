@@ -1,0 +1,73 @@
+import type { EndpointAllowList } from '../core/endpoint.ts'
+import type { ProviderRecord } from '../core/provider.ts'
+import type { RouteShape } from '../core/route.ts'
+import type { TokenRequest } from '../oauth/token-request.ts'
+
+/** A key of credential material that a provider type takes. */
+export interface CredentialKey {
+  /** Also the environment variable that commonly holds it. */
+  readonly name: string
+  readonly aliases: readonly string[]
+  readonly description: string
+}
+
+/** A configuration key that a provider type takes. */
+export interface ConfigKey {
+  readonly name: string
+  readonly description: string
+  readonly isRequired: boolean
+}
+
+/** What the operator allows; handed to the pure functions of a provider type. */
+export interface ProviderRules {
+  readonly allowList: EndpointAllowList
+}
+
+/**
+ * Which credential a route sends: the provider's minted token, or one key of its material. Only a
+ * type whose material is itself what the vendor wants in a header may say `material`.
+ */
+export type CredentialChoice =
+  | { readonly kind: 'token' }
+  | { readonly kind: 'material'; readonly key: string }
+
+/** A route and the credential that goes with it. */
+export interface ProviderRoute {
+  readonly shape: RouteShape
+  readonly credential: CredentialChoice
+}
+
+/**
+ * Everything known about one provider type: data, and at most two pure functions. Consumers are
+ * handed the entry; nothing outside `src/providers` names a vendor.
+ */
+export interface ProviderType {
+  /** The canonical name, stored and shown. */
+  readonly type: string
+  readonly aliases: readonly string[]
+  readonly displayName: string
+  readonly description: string
+  readonly credentialKeys: readonly CredentialKey[]
+  readonly configKeys: readonly ConfigKey[]
+  /** A command that can be pasted, with placeholders in capitals. */
+  readonly example: string
+  /** How the minted token is called in status and on the wire; '' for a type that mints none. */
+  readonly tokenKey: string
+  /** The grant's name in OpenShell's status (`google_service_account_jwt`); '' without one. */
+  readonly strategy: string
+  /**
+   * The token request for this provider at `nowMs`, or null when the provider, as configured, has a
+   * static key. Throws `AppError` when material or configuration cannot work, so that calling it is
+   * also the check at configuration.
+   */
+  readonly grant: (
+    provider: ProviderRecord,
+    nowMs: number,
+    rules: ProviderRules,
+  ) => TokenRequest | null
+  /**
+   * How the vendor serves a model. Throws `AppError` when the configuration or the model id cannot
+   * work.
+   */
+  readonly route: (provider: ProviderRecord, modelId: string, rules: ProviderRules) => ProviderRoute
+}
