@@ -1,0 +1,20 @@
+import { damagedRow } from './trouble.ts'
+
+/** Parses a JSON object that this store wrote; `what` names the row for the message. */
+export function parseJsonObject(text: string, what: string): Readonly<Record<string, unknown>> {
+  const value = parseJson(text, what)
+  if (isObject(value)) return value
+  throw damagedRow(what)
+}
+
+function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw damagedRow(what, cause)
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,147 @@
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { type Migration, Migrator } from 'kysely/migration'
+import { AppError } from '../core/errors.ts'
+import type { Database } from './database.ts'
+
+/** A change of the schema; it runs in a transaction of its own on both databases. */
+type Step = (db: Kysely<unknown>, kind: Database['kind']) => Promise<void>
+
+/** In this order, by name. A released step is never edited: a change is a new one. */
+const STEPS: Readonly<Record<string, Step>> = { '0001': createTables }
+
+/**
+ * Whether the database has tables already.
+ *
+ * @throws AppError `store_unavailable` when a newer version of this program made them.
+ */
+export async function hasSchema(database: Database): Promise<boolean> {
+  const migrations = await createMigrator(database).getMigrations()
+  if (migrations.every(one => one.executedAt === undefined)) return false
+  const rows = await database.db.selectFrom('openshell_migrations').select('name').execute()
+  const foreign = rows.find(row => !Object.hasOwn(STEPS, row.name))
+  if (foreign === undefined) return true
+  throw new AppError(
+    'store_unavailable',
+    `The database "${database.location}" has schema ${foreign.name}, which this version does not know`,
+    { hint: 'A newer version wrote it: start that version, or choose another --store' },
+  )
+}
+
+/** Brings the schema to the newest version. Safe when several gateways start at the same time. */
+export async function migrate(database: Database): Promise<void> {
+  const { error } = await createMigrator(database).migrateToLatest()
+  if (error !== undefined) throw error
+}
+
+function createMigrator({ db, kind }: Database): Migrator {
+  const migrations: Record<string, Migration> = Object.fromEntries(
+    Object.entries(STEPS).map(([name, step]) => [
+      name,
+      { up: (inner: Kysely<unknown>) => step(inner, kind) },
+    ]),
+  )
+  return new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    // Names of our own, because a PostgreSQL database may be shared with another program on Kysely.
+    migrationTableName: 'openshell_migrations',
+    migrationLockTableName: 'openshell_migrations_lock',
+  })
+}
+
+async function createTables(db: Kysely<unknown>, kind: Database['kind']): Promise<void> {
+  // Both databases sort names by their bytes then, as SQLite always does.
+  const text = kind === 'postgres' ? sql`text collate "C"` : sql`text`
+  await createProviderTables(db, text)
+  await createCredentialTable(db, text)
+  await db.schema
+    .createTable('routes')
+    .addColumn('workspace', text, column => column.notNull())
+    .addColumn('name', text, column => column.notNull())
+    .addColumn('provider_name', text, column => column.notNull())
+    .addColumn('model_id', text, column => column.notNull())
+    .addColumn('timeout_seconds', 'bigint', column => column.notNull())
+    .addColumn('version', 'bigint', column => column.notNull())
+    .addPrimaryKeyConstraint('routes_key', ['workspace', 'name'])
+    .execute()
+  await db.schema
+    .createTable('sandboxes')
+    .addColumn('id', text, column => column.notNull().primaryKey())
+    .addColumn('workspace', text, column => column.notNull())
+    .addColumn('name', text, column => column.notNull())
+    .addColumn('created_at_ms', 'bigint', column => column.notNull())
+    .addUniqueConstraint('sandboxes_name', ['workspace', 'name'])
+    .execute()
+  await db.schema
+    .createTable('gateway_secrets')
+    .addColumn('name', text, column => column.notNull().primaryKey())
+    .addColumn('envelope', text, column => column.notNull())
+    .execute()
+}
+
+type TextType = RawBuilder<unknown>
+
+async function createProviderTables(db: Kysely<unknown>, text: TextType): Promise<void> {
+  await db.schema
+    .createTable('providers')
+    .addColumn('id', text, column => column.notNull().primaryKey())
+    .addColumn('workspace', text, column => column.notNull())
+    .addColumn('name', text, column => column.notNull())
+    .addColumn('type', text, column => column.notNull())
+    .addColumn('config', text, column => column.notNull())
+    .addColumn('version', 'bigint', column => column.notNull())
+    .addColumn('credentials_version', 'bigint', column => column.notNull())
+    .addColumn('created_at_ms', 'bigint', column => column.notNull())
+    .addColumn('updated_at_ms', 'bigint', column => column.notNull())
+    .addUniqueConstraint('providers_name', ['workspace', 'name'])
+    .execute()
+  await db.schema
+    .createTable('provider_secrets')
+    .addColumn('provider_id', text, column =>
+      column.notNull().references('providers.id').onDelete('cascade'),
+    )
+    .addColumn('key', text, column => column.notNull())
+    .addColumn('envelope', text, column => column.notNull())
+    .addPrimaryKeyConstraint('provider_secrets_key', ['provider_id', 'key'])
+    .execute()
+}
+
+async function createCredentialTable(db: Kysely<unknown>, text: TextType): Promise<void> {
+  await db.schema
+    .createTable('credentials')
+    .addColumn('provider_id', text, column =>
+      column.notNull().references('providers.id').onDelete('cascade'),
+    )
+    .addColumn('key', text, column => column.notNull())
+    .addColumn('version', 'bigint', column => column.notNull())
+    .addColumn('generation', 'bigint', column => column.notNull())
+    .addColumn('token_envelope', text)
+    .addColumn('token_issued_at_ms', 'bigint')
+    .addColumn('token_expires_at_ms', 'bigint')
+    .addColumn('due_at_ms', 'bigint')
+    .addColumn('mandatory_at_ms', 'bigint', column => column.notNull())
+    .addColumn('last_refresh_at_ms', 'bigint', column => column.notNull())
+    .addColumn('last_attempt_at_ms', 'bigint', column => column.notNull())
+    .addColumn('last_forced_at_ms', 'bigint', column => column.notNull())
+    .addColumn('consecutive_failures', 'bigint', column => column.notNull())
+    .addColumn('failure', text)
+    .addColumn('failing_since_ms', 'bigint', column => column.notNull())
+    .addColumn('is_disabled', 'smallint', column => column.notNull())
+    .addColumn('claimed_by', text, column => column.notNull())
+    .addColumn('claimed_until_ms', 'bigint', column => column.notNull())
+    .addColumn('claimable_at_ms', 'bigint', column =>
+      column
+        .generatedAlwaysAs(
+          sql`case when claimed_until_ms > due_at_ms then claimed_until_ms else due_at_ms end`,
+        )
+        .stored(),
+    )
+    .addPrimaryKeyConstraint('credentials_key', ['provider_id', 'key'])
+    .execute()
+  // What is due is found without looking at what is not, however many credentials there are.
+  await db.schema
+    .createIndex('credentials_claimable')
+    .on('credentials')
+    .column('claimable_at_ms')
+    .execute()
+}

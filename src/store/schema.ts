@@ -1,0 +1,89 @@
+import type { GeneratedAlways } from 'kysely'
+
+/** One row a provider. */
+export interface ProvidersTable {
+  readonly id: string
+  readonly workspace: string
+  readonly name: string
+  readonly type: string
+  /** JSON object of strings. */
+  readonly config: string
+  readonly version: number
+  /** No credential row that was ever removed from this provider had a higher version. */
+  readonly credentials_version: number
+  readonly created_at_ms: number
+  readonly updated_at_ms: number
+}
+
+/** Credential material, one row a key. */
+interface ProviderSecretsTable {
+  readonly provider_id: string
+  readonly key: string
+  readonly envelope: string
+}
+
+/** The rows that the refresh task works on. */
+export interface CredentialsTable {
+  readonly provider_id: string
+  readonly key: string
+  readonly version: number
+  readonly generation: number
+  /** The three parts of the token are null together. */
+  readonly token_envelope: string | null
+  readonly token_issued_at_ms: number | null
+  readonly token_expires_at_ms: number | null
+  readonly due_at_ms: number | null
+  readonly mandatory_at_ms: number
+  readonly last_refresh_at_ms: number
+  readonly last_attempt_at_ms: number
+  readonly last_forced_at_ms: number
+  readonly consecutive_failures: number
+  /** JSON of a `Failure`. */
+  readonly failure: string | null
+  readonly failing_since_ms: number
+  readonly is_disabled: number
+  readonly claimed_by: string
+  readonly claimed_until_ms: number
+  /** The later of due time and end of the claim; null when nothing is due. Indexed. */
+  readonly claimable_at_ms: GeneratedAlways<number | null>
+}
+
+/** One row an inference route. */
+export interface RoutesTable {
+  readonly workspace: string
+  readonly name: string
+  readonly provider_name: string
+  readonly model_id: string
+  readonly timeout_seconds: number
+  readonly version: number
+}
+
+/** One row a sandbox. */
+export interface SandboxesTable {
+  readonly id: string
+  readonly workspace: string
+  readonly name: string
+  readonly created_at_ms: number
+}
+
+/** The gateway's own secrets. */
+interface GatewaySecretsTable {
+  readonly name: string
+  readonly envelope: string
+}
+
+/** Which migrations ran; Kysely's `Migrator` writes it. */
+interface MigrationsTable {
+  readonly name: string
+}
+
+/** All tables, the same on both databases. Instants are whole milliseconds since the epoch. */
+export interface Schema {
+  readonly providers: ProvidersTable
+  readonly provider_secrets: ProviderSecretsTable
+  readonly credentials: CredentialsTable
+  readonly routes: RoutesTable
+  readonly sandboxes: SandboxesTable
+  readonly gateway_secrets: GatewaySecretsTable
+  readonly openshell_migrations: MigrationsTable
+}

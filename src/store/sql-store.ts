@@ -1,0 +1,54 @@
+import { sql } from 'kysely'
+import * as credentials from './credentials.ts'
+import type { StoreContext } from './database.ts'
+import * as secrets from './gateway-secrets.ts'
+import * as providers from './providers.ts'
+import * as routes from './routes.ts'
+import * as sandboxes from './sandboxes.ts'
+import type { Store } from './store.ts'
+import { orStoreUnavailable } from './trouble.ts'
+
+/** The Store over an open database whose schema stands. One query code serves both databases. */
+export function createSqlStore(context: StoreContext): Store {
+  const { db, location } = context.database
+  const run = <T>(work: () => Promise<T>): Promise<T> => orStoreUnavailable(location, work)
+  return {
+    createProvider: (provider, rows) =>
+      run(() => providers.createProvider(context, provider, rows)),
+    getProvider: (workspace, name) => run(() => providers.getProvider(context, workspace, name)),
+    getProviderById: id => run(() => providers.getProviderById(context, id)),
+    listProviders: (workspace, page) =>
+      run(() => providers.listProviders(context, workspace, page)),
+    updateProvider: (provider, content, rows) =>
+      run(() => providers.updateProvider(context, { provider, content }, rows)),
+    deleteProvider: (workspace, name) =>
+      run(() => providers.deleteProvider(context, workspace, name)),
+
+    listCredentials: providerId => run(() => credentials.listCredentials(context, providerId)),
+    claimDue: (claim, limit) => run(() => credentials.claimDue(context, claim, limit)),
+    claimCredential: (claim, credential) =>
+      run(() => credentials.claimCredential(context, claim, credential)),
+    saveCredential: write => run(() => credentials.saveCredential(context, write)),
+    earliestDueAtMs: () => run(() => credentials.earliestDueAtMs(context)),
+
+    getRoute: (workspace, name) => run(() => routes.getRoute(context, workspace, name)),
+    listRoutes: workspace => run(() => routes.listRoutes(context, workspace)),
+    listRouteWorkspaces: () => run(() => routes.listRouteWorkspaces(context)),
+    saveRoute: route => run(() => routes.saveRoute(context, route)),
+    deleteRoute: (workspace, name) => run(() => routes.deleteRoute(context, workspace, name)),
+
+    createSandbox: sandbox => run(() => sandboxes.createSandbox(context, sandbox)),
+    getSandbox: (workspace, name) => run(() => sandboxes.getSandbox(context, workspace, name)),
+    getSandboxById: id => run(() => sandboxes.getSandboxById(context, id)),
+    listSandboxes: (workspace, page) =>
+      run(() => sandboxes.listSandboxes(context, workspace, page)),
+    deleteSandbox: (workspace, name) =>
+      run(() => sandboxes.deleteSandbox(context, workspace, name)),
+
+    getGatewaySecret: name => run(() => secrets.getGatewaySecret(context, name)),
+    putGatewaySecret: (name, value) => run(() => secrets.putGatewaySecret(context, name, value)),
+
+    ping: () => run(async () => void (await sql`select 1`.execute(db))),
+    close: () => run(() => db.destroy()),
+  }
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import type { AccessToken, Credential } from '../../src/core/credential.ts'
+import type { ProviderRecord } from '../../src/core/provider.ts'
+import { Secret } from '../../src/core/secret.ts'
+
+export const TOKEN_KEY = 'GOOGLE_VERTEX_AI_TOKEN'
+
+export function aProvider(content: Partial<ProviderRecord> = {}): ProviderRecord {
+  return {
+    id: randomUUID(),
+    workspace: 'default',
+    name: 'my-vertex',
+    type: 'google-vertex-ai',
+    material: new Map([['GOOGLE_SERVICE_ACCOUNT_JSON', new Secret(`key-${randomUUID()}`)]]),
+    config: new Map([['VERTEX_AI_REGION', 'us-east1']]),
+    version: 1,
+    createdAtMs: 1_000,
+    updatedAtMs: 1_000,
+    ...content,
+  }
+}
+
+export function aToken(content: Partial<AccessToken> = {}): AccessToken {
+  return {
+    value: new Secret(`token-${randomUUID()}`),
+    issuedAtMs: 2_000,
+    expiresAtMs: 3_602_000,
+    ...content,
+  }
+}
+
+export function aCredential(
+  provider: Pick<ProviderRecord, 'id'>,
+  content: Partial<Credential> = {},
+): Credential {
+  return {
+    providerId: provider.id,
+    key: TOKEN_KEY,
+    version: 1,
+    generation: 0,
+    token: null,
+    dueAtMs: 5_000,
+    mandatoryAtMs: 6_000,
+    lastRefreshAtMs: 0,
+    lastAttemptAtMs: 0,
+    lastForcedAtMs: 0,
+    consecutiveFailures: 0,
+    failure: null,
+    failingSinceMs: 0,
+    isDisabled: false,
+    claimedBy: '',
+    claimedUntilMs: 0,
+    ...content,
+  }
+}
+
+/** A record with its secrets in clear, to compare: `Secret`s look alike to `deepEqual`. */
+export function revealed(value: unknown): unknown {
+  if (value instanceof Secret) return { secret: value.reveal() }
+  if (value instanceof Map) return [...value].map(([key, one]) => [key, revealed(one)])
+  if (Array.isArray(value)) return value.map(revealed)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, revealed(one)]))
+}
+
+/** For the narrowing that `assert.ok` gives, as an expression. */
+export function present<T>(value: T | null | undefined): T {
+  if (value === null || value === undefined) throw new Error('Expected a value, got none')
+  return value
+}

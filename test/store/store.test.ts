@@ -1,0 +1,72 @@
+// Goal: the Store keeps its promises on both databases. Method: one suite, run on a real SQLite file
+// and on a real PostgreSQL; each test has a database of its own.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { claimDueQuery } from '../../src/store/credentials.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
+import { realClock } from '../../src/system/real.ts'
+import { credentialCases } from './credential-cases.ts'
+import { newStore, postgres, sqlite } from './databases.ts'
+import { openCases } from './open-cases.ts'
+import { gatewaySecretCases, routeCases, sandboxCases } from './other-cases.ts'
+import { postgresCases } from './postgres-cases.ts'
+import { providerCases } from './provider-cases.ts'
+
+const DATABASES = [sqlite, postgres]
+
+for (const database of DATABASES) {
+  describe(`the store on ${database.name}`, () => {
+    before(() => database.start())
+    after(() => database.stop())
+
+    describe('providers', () => providerCases(database))
+    describe('credentials', () => credentialCases(database))
+    describe('routes', () => routeCases(database))
+    describe('sandboxes', () => sandboxCases(database))
+    describe('gateway secrets', () => gatewaySecretCases(database))
+    describe('opening', () => openCases(database))
+    if (database === postgres) describe('the server', postgresCases)
+
+    test('what is due is found by index, not by looking at every credential', async t => {
+      const { location } = await newStore(t, database)
+      await database.run(
+        location,
+        `insert into providers values ('p', 'default', 'p', 't', '{}', 1, 1, 0, 0)`,
+      )
+      await database.run(location, insertMany(5_000))
+      await database.run(location, 'analyze')
+      const opened =
+        database === sqlite
+          ? await openSqlite(location.slice('sqlite:'.length), realClock)
+          : openPostgres(new URL(location))
+      t.after(() => opened.db.destroy())
+      const claim = { owner: 'a', nowMs: 50, untilMs: 100 }
+      const { sql, parameters } = claimDueQuery(opened, claim, 10).compile()
+      const explain = database === sqlite ? 'explain query plan ' : 'explain '
+      const plan = await database.run(location, explain + withValues(sql, parameters))
+      const text = plan.flatMap(row => Object.values(row)).join('\n')
+      assert.match(text, /credentials_claimable/)
+      assert.doesNotMatch(text, /Seq Scan on credentials|SCAN credentials/)
+    })
+  })
+}
+
+function insertMany(count: number): string {
+  const rows = Array.from(
+    { length: count },
+    (_, index) => `('p', 'k${index}', 1, 0, ${index * 10}, 0, 0, 0, 0, 0, 0, 0, '', 0)`,
+  )
+  return `insert into credentials (provider_id, key, version, generation, due_at_ms, mandatory_at_ms,
+    last_refresh_at_ms, last_attempt_at_ms, last_forced_at_ms, consecutive_failures,
+    failing_since_ms, is_disabled, claimed_by, claimed_until_ms) values ${rows.join(',')}`
+}
+
+/** The statement with its parameters written in: they are numbers and one plain name. */
+function withValues(sql: string, parameters: readonly unknown[]): string {
+  const text = (value: unknown) => (typeof value === 'number' ? String(value) : `'${value}'`)
+  let next = 0
+  return sql.replace(/\$(\d+)|\?/g, (_, number?: string) =>
+    text(parameters[number === undefined ? next++ : Number(number) - 1]),
+  )
+}
