@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleepFor } from 'node:timers/promises'
 import { pino } from 'pino'
 import { Agent, request } from 'undici'
 import type { Clock } from './clock.ts'
@@ -13,11 +12,17 @@ const SLEEP_MS_MAX = 86_400_000
 export const realClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
-  async sleep(ms, signal) {
-    const spanMs = Math.min(Math.max(ms, 0), SLEEP_MS_MAX)
-    await sleepFor(spanMs, undefined, { signal }).catch((error: unknown) => {
-      if (!signal.aborted) throw error
-    })
+  sleep(ms, signal) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(wake, Math.min(Math.max(ms, 0), SLEEP_MS_MAX))
+    function wake(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', wake)
+      resolve()
+    }
+    signal.addEventListener('abort', wake, { once: true })
+    if (signal.aborted) wake()
+    return promise
   },
 }
 
@@ -95,8 +100,11 @@ function describeError(error: Error): string {
 function prettyLine(line: string): string {
   const { time, level, event, ...fields }: Record<string, unknown> = JSON.parse(line)
   const clock = String(time).slice(11, 19)
-  const rest = Object.entries(fields).map(
-    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  )
+  const rest = Object.entries(fields).map(([name, value]) => `${name}=${prettyValue(value)}`)
   return `${[clock, String(level).padEnd(5), event, ...rest].join(' ')}\n`
+}
+
+/** A text that could move a terminal's cursor or begin a line of its own is shown as JSON. */
+function prettyValue(value: unknown): string {
+  return typeof value === 'string' && !/\p{C}/u.test(value) ? value : JSON.stringify(value)
 }
