@@ -1,0 +1,210 @@
+import type { ModelEdit } from '../core/route.ts'
+import { RouterError } from './errors.ts'
+import { type MemberName, TopLevelScanner, type TopLevelSink } from './json-scanner.ts'
+
+/** What is to become of a body, and what must be learnt from it. */
+export interface EditRules {
+  readonly model: ModelEdit
+  readonly modelId: string
+  /** The `anthropic_version` of a body that has none; null when none is to be added. */
+  readonly version: string | null
+  /** Whether the upstream's path depends on `stream`. */
+  readonly needsStream: boolean
+}
+
+/** Separators that may be held back while it is open whether the comma among them stays. */
+const HELD_BYTES_MAX = 64 * 1024
+
+const COMMA = Buffer.from(',')
+
+/**
+ * Edits the top level of a JSON body in the bytes, chunk by chunk, and re-serialises nothing: what
+ * it gives out are views of the chunks it was given, with the edits between them.
+ *
+ * A replaced value is replaced from its first byte to its last. A removed member goes from its first
+ * quote through the comma behind it; when no member follows, from the comma before it to the closing
+ * brace. Members to be added come first, right behind the opening brace; once pieces were taken
+ * before the end of the body was seen, they come last.
+ */
+export class BodyEdit {
+  readonly #rules: EditRules
+  readonly #model: Uint8Array
+  readonly #scanner = new TopLevelScanner()
+  readonly #sink: TopLevelSink = {
+    opened: at => this.#opened(at),
+    key: (name, at) => this.#key(name, at),
+    valueStarted: at => this.#valueStarted(at),
+    valueEnded: (at, { isTrue }) => this.#valueEnded(at, isTrue),
+    comma: at => this.#comma(at),
+    closed: at => this.#closed(at),
+  }
+
+  /** Given out by `take`, in order. */
+  #pieces: Uint8Array[] = []
+  /** Where in `#pieces` added members belong; -1 once the place is gone. */
+  #gap = 0
+  #chunk: Uint8Array = new Uint8Array()
+  #carried: Uint8Array | null = null
+  /** The chunk's bytes from here on are neither given out nor dropped yet. */
+  #from = 0
+  #isDropping = false
+  /** Where the separator begins whose comma may have to go; -1 when there is none. */
+  #heldFrom = -1
+  /** The parts of that separator which stood in earlier chunks or before dropped members. */
+  #held: Uint8Array[] = []
+
+  #member: MemberName = 'other'
+  #membersKept = 0
+  #hasModel = false
+  #hasVersion = false
+  #stream: boolean | null = null
+
+  constructor(rules: EditRules) {
+    this.#rules = rules
+    this.#model = Buffer.from(JSON.stringify(rules.modelId))
+  }
+
+  /** The body's top-level `stream`; false when it is absent or anything but `true`. */
+  get isStream(): boolean {
+    return this.#stream === true
+  }
+
+  /** Whether nothing that is still to come can change where the body goes or how it begins. */
+  get isDecided(): boolean {
+    const { needsStream, version } = this.#rules
+    return (!needsStream || this.#stream !== null) && (version === null || this.#hasVersion)
+  }
+
+  /**
+   * Takes in a chunk, which must not change afterwards.
+   *
+   * @throws RouterError `bad_request` when the body is no JSON object, or an ambiguous one.
+   */
+  push(chunk: Uint8Array): void {
+    this.#chunk = this.#carried === null ? chunk : Buffer.concat([this.#carried, chunk])
+    this.#from = 0
+    if (this.#heldFrom !== -1) this.#heldFrom = 0
+    const settled = this.#scanner.push(this.#chunk, this.#sink)
+    this.#settle(settled)
+    this.#carried = settled < this.#chunk.length ? this.#chunk.subarray(settled) : null
+    this.#limitHeld()
+  }
+
+  /** Says that the body is complete. @throws RouterError `bad_request` when it is not. */
+  finish(): void {
+    this.#scanner.finish()
+  }
+
+  /** What can be sent so far; each piece is given out once. */
+  take(): readonly Uint8Array[] {
+    const pieces = this.#pieces
+    this.#pieces = []
+    this.#gap = -1
+    return pieces
+  }
+
+  #opened(at: number): void {
+    this.#settle(at + 1)
+    if (this.#gap !== -1) this.#gap = this.#pieces.length
+  }
+
+  #key(name: MemberName, at: number): void {
+    this.#member = name
+    if (name === 'model') this.#hasModel = true
+    if (name === 'anthropic_version') this.#hasVersion = true
+    if (name === 'model' && this.#rules.model === 'remove') {
+      this.#settle(at)
+      this.#isDropping = true
+      return
+    }
+    this.#membersKept += 1
+    this.#pieces.push(...this.#held)
+    this.#held = []
+    this.#heldFrom = -1
+  }
+
+  #valueStarted(at: number): void {
+    if (this.#member !== 'model' || this.#rules.model !== 'replace') return
+    this.#settle(at)
+    this.#pieces.push(this.#model)
+    this.#isDropping = true
+  }
+
+  #valueEnded(at: number, isTrue: boolean): void {
+    if (this.#member === 'model' && this.#rules.model === 'replace') this.#keepFrom(at)
+    if (this.#member !== 'stream') return
+    // Readers disagree on which of two wins, and the path must not say another thing than the body.
+    if (this.#stream !== null && this.#stream !== isTrue) {
+      throw new RouterError(
+        'bad_request',
+        'The request body has "stream" twice with different values. Send it once',
+      )
+    }
+    this.#stream = isTrue
+  }
+
+  #comma(at: number): void {
+    if (this.#isDropping) {
+      this.#keepFrom(at + 1)
+      if (this.#heldFrom !== -1) this.#heldFrom = at + 1
+    } else if (this.#rules.model === 'remove') {
+      this.#heldFrom = at
+    }
+  }
+
+  #closed(at: number): void {
+    if (this.#isDropping) {
+      this.#keepFrom(at)
+      this.#held = []
+      this.#heldFrom = -1
+    }
+    const added = this.#added()
+    if (added === '') return
+    if (this.#gap === -1) {
+      this.#settle(at)
+      if (this.#membersKept > 0) this.#pieces.push(COMMA)
+      this.#pieces.push(Buffer.from(added))
+    } else {
+      const text = this.#membersKept > 0 ? `${added},` : added
+      this.#pieces.splice(this.#gap, 0, Buffer.from(text))
+    }
+  }
+
+  /** The members that the body lacks, as JSON text. */
+  #added(): string {
+    const { version, model, modelId } = this.#rules
+    const members: string[] = []
+    if (version !== null && !this.#hasVersion) {
+      members.push(`"anthropic_version":${JSON.stringify(version)}`)
+    }
+    if (model === 'replace' && !this.#hasModel) members.push(`"model":${JSON.stringify(modelId)}`)
+    return members.join(',')
+  }
+
+  #keepFrom(at: number): void {
+    this.#isDropping = false
+    this.#from = at
+  }
+
+  /** Decides on the bytes before `at`: given out, held back, or dropped. */
+  #settle(at: number): void {
+    if (!this.#isDropping) {
+      const isHolding = this.#heldFrom !== -1
+      const keptEnd = isHolding ? this.#heldFrom : at
+      if (keptEnd > this.#from) this.#pieces.push(this.#chunk.subarray(this.#from, keptEnd))
+      if (isHolding && at > keptEnd) this.#held.push(this.#chunk.subarray(keptEnd, at))
+    }
+    this.#from = at
+    if (this.#heldFrom !== -1) this.#heldFrom = at
+  }
+
+  #limitHeld(): void {
+    if (this.#held.length === 0) return
+    const bytes = this.#held.reduce((sum, piece) => sum + piece.length, 0)
+    if (bytes <= HELD_BYTES_MAX) return
+    throw new RouterError(
+      'bad_request',
+      'The request body has too much space between members. Send it without',
+    )
+  }
+}

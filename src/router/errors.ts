@@ -1,0 +1,165 @@
+import type { RouteFailure } from '../core/bundle.ts'
+import { UpstreamError } from './exchange.ts'
+
+/** Whose error format an agent reads. */
+export type Dialect = 'anthropic' | 'openai'
+
+interface ErrorKind {
+  readonly status: number
+  /** The `type` that each dialect's clients know for such an error. */
+  readonly anthropic: string
+  readonly openai: string
+}
+
+/**
+ * Every error the router itself answers, by stable code. The code stands in `x-openshell-error`,
+ * is part of the API and is never reused.
+ */
+const ERROR_KINDS = {
+  not_found: { status: 404, anthropic: 'not_found_error', openai: 'invalid_request_error' },
+  method_not_allowed: {
+    status: 405,
+    anthropic: 'invalid_request_error',
+    openai: 'invalid_request_error',
+  },
+  bad_request: { status: 400, anthropic: 'invalid_request_error', openai: 'invalid_request_error' },
+  body_too_large: { status: 413, anthropic: 'request_too_large', openai: 'invalid_request_error' },
+  protocol_unsupported: {
+    status: 400,
+    anthropic: 'invalid_request_error',
+    openai: 'invalid_request_error',
+  },
+  inference_not_configured: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  gateway_unreachable: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  route_unavailable: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  credential_missing: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  credential_expired: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  credential_rejected: { status: 503, anthropic: 'api_error', openai: 'server_error' },
+  upstream_unreachable: { status: 502, anthropic: 'api_error', openai: 'server_error' },
+  upstream_broken: { status: 502, anthropic: 'api_error', openai: 'server_error' },
+  upstream_timeout: { status: 504, anthropic: 'timeout_error', openai: 'server_error' },
+  internal: { status: 500, anthropic: 'api_error', openai: 'server_error' },
+} as const satisfies Readonly<Record<string, ErrorKind>>
+
+/** The router's own error codes. */
+export type RouterErrorCode = keyof typeof ERROR_KINDS
+
+/** Optional parts of a {@link RouterError}. */
+export interface RouterErrorOptions {
+  /** How long the agent should wait before it tries again; 0 when waiting does not help. */
+  readonly retryAfterMs?: number
+  /** The methods that the path does take, for 405. */
+  readonly allow?: string
+  /** Shown in `x-openshell-error` instead of the code, for a failure that has its own. */
+  readonly failureCode?: string
+  /** Logged, never sent. */
+  readonly cause?: unknown
+}
+
+/** An error that the agent is told, in sentences that say what to do. Holds no secret. */
+export class RouterError extends Error {
+  readonly code: RouterErrorCode
+  readonly status: number
+  readonly retryAfterMs: number
+  readonly allow: string
+  /** What `x-openshell-error` says. */
+  readonly shownCode: string
+
+  constructor(code: RouterErrorCode, message: string, options: RouterErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'RouterError'
+    this.code = code
+    this.status = ERROR_KINDS[code].status
+    this.retryAfterMs = options.retryAfterMs ?? 0
+    this.allow = options.allow ?? ''
+    const failureCode = options.failureCode ?? ''
+    // The code comes from the gateway and becomes a header: only a plain token may.
+    this.shownCode = /^[A-Za-z0-9_.-]{1,64}$/.test(failureCode) ? failureCode : code
+  }
+}
+
+/** An answer that is complete in itself. Header list as in an exchange. */
+export interface WholeAnswer {
+  readonly status: number
+  readonly headers: readonly string[]
+  readonly body: Uint8Array
+}
+
+/** The answer that tells an agent about an error. */
+export function errorAnswer(dialect: Dialect, error: RouterError): WholeAnswer {
+  const body = Buffer.from(errorJson(dialect, error))
+  const headers = [
+    'content-type',
+    'application/json',
+    'content-length',
+    String(body.length),
+    'cache-control',
+    'no-store',
+    'x-openshell-error',
+    error.shownCode,
+  ]
+  if (error.retryAfterMs > 0) {
+    headers.push('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)))
+  }
+  if (error.allow !== '') headers.push('allow', error.allow)
+  return { status: error.status, headers, body }
+}
+
+/**
+ * The event that tells the reader of an SSE stream that it broke. It begins with a blank line, so
+ * that it stands alone also when the stream broke in the middle of an event.
+ */
+export function errorEvent(dialect: Dialect, error: RouterError): Uint8Array {
+  const name = dialect === 'anthropic' ? 'event: error\n' : ''
+  return Buffer.from(`\n\n${name}data: ${errorJson(dialect, error)}\n\n`)
+}
+
+/** The error for a route that the gateway could not resolve. */
+export function routeUnavailable(failure: RouteFailure, nowMs: number): RouterError {
+  return new RouterError('route_unavailable', describeFailure(failure, nowMs), {
+    failureCode: failure.code,
+    retryAfterMs: Math.max(0, failure.nextAttemptAtMs - nowMs),
+  })
+}
+
+/** The error for an upstream that gave no answer, or broke one off. */
+export function upstreamFailure(error: unknown): RouterError {
+  if (error instanceof RouterError) return error
+  if (error instanceof UpstreamError && error.kind === 'connect') {
+    return new RouterError(
+      'upstream_unreachable',
+      "Cannot connect to the provider's API. Check its address and the network, then try again",
+      { cause: error },
+    )
+  }
+  return new RouterError(
+    'upstream_broken',
+    "The provider's API broke the connection off before its answer was complete. Try again",
+    { cause: error },
+  )
+}
+
+/** A failure for people: which provider, why, since when, and when the next attempt is due. */
+export function describeFailure(failure: RouteFailure, nowMs: number): string {
+  const since = failure.sinceMs > 0 ? ` since ${instant(failure.sinceMs)}` : ''
+  const next =
+    failure.nextAttemptAtMs === 0
+      ? 'it needs a person: run "openshell provider refresh status"'
+      : `the next attempt is due ${failure.nextAttemptAtMs > nowMs ? `at ${instant(failure.nextAttemptAtMs)}` : 'now'}`
+  return `Provider "${failure.providerName}" cannot serve${since}: ${failure.message}; ${next}`
+}
+
+/** An instant for people, RFC 3339. */
+export function instant(atMs: number): string {
+  return new Date(atMs).toISOString()
+}
+
+function errorJson(dialect: Dialect, error: RouterError): string {
+  const kind = ERROR_KINDS[error.code]
+  const { message } = error
+  return JSON.stringify(
+    dialect === 'anthropic'
+      ? { type: 'error', error: { type: kind.anthropic, message } }
+      : { error: { message, type: kind.openai, code: error.shownCode, param: null } },
+  )
+}

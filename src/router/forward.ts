@@ -1,0 +1,292 @@
+import type { Bundle } from '../core/bundle.ts'
+import type { Operation, Protocol, ResolvedRoute, VersionRule } from '../core/route.ts'
+import { Attempt } from './attempt.ts'
+import type { EditRules } from './body-edit.ts'
+import {
+  type Dialect,
+  errorAnswer,
+  RouterError,
+  routeUnavailable,
+  upstreamFailure,
+} from './errors.ts'
+import type {
+  AgentRequest,
+  AgentResponse,
+  Upstream,
+  UpstreamRequest,
+  UpstreamResponse,
+} from './exchange.ts'
+import { freshRoute } from './freshness.ts'
+import { dialectOf, type Match, matchRequest } from './match.ts'
+import { modelAnswer } from './model-list.ts'
+import { deadTokenRule, judgeRefusal } from './refusal.ts'
+import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
+import { type RenewalDeps, rejected, renewedRoute } from './renewal.ts'
+import { type RequestBody, readBody } from './request-body.ts'
+import { headerValue, upstreamHeaders, upstreamTarget } from './rewrite.ts'
+
+/** What the data path needs. */
+export interface ForwardDeps extends RenewalDeps {
+  readonly upstream: Upstream
+}
+
+/** What became of a request, for logs and metrics. */
+export interface Outcome {
+  /**
+   * `answered`: an answer passed whole, the upstream's or the model list · `refused`: an error of the
+   * router's own · `broken`: the upstream broke off in the middle · `abandoned`: the agent is gone.
+   */
+  readonly kind: 'answered' | 'refused' | 'broken' | 'abandoned'
+  /** What the agent was sent; 0 when it was gone. */
+  readonly status: number
+  /** The router's own error as in `x-openshell-error`, '' when there was none. */
+  readonly code: string
+  /** null when the request matched nothing. */
+  readonly protocol: Protocol | null
+  /** '' when no route was reached. */
+  readonly providerName: string
+  readonly isReplayed: boolean
+}
+
+/** One request and what is learnt about it on its way. */
+interface Passage {
+  readonly request: AgentRequest
+  readonly response: AgentResponse
+  readonly dialect: Dialect
+  protocol: Protocol | null
+  providerName: string
+  isReplayed: boolean
+}
+
+/** What stays the same over the tries at the upstream. */
+interface Call {
+  readonly match: Match
+  readonly operation: Operation
+  readonly body: RequestBody | null
+}
+
+type UpstreamHead = Pick<UpstreamRequest, 'origin' | 'path' | 'method' | 'headers'>
+
+/** How a try at the upstream ended. */
+type TryEnd = RelayEnd | { readonly kind: 'rejected'; readonly route: ResolvedRoute }
+
+/**
+ * Serves one request of an agent, from its head to the last byte of the answer. The agent gets
+ * exactly one answer: the upstream's, untouched, or an error in its own dialect. It never rejects.
+ */
+export async function forward(
+  deps: ForwardDeps,
+  request: AgentRequest,
+  response: AgentResponse,
+): Promise<Outcome> {
+  const dialect = dialectOf(request)
+  const passage: Passage = {
+    request,
+    response,
+    dialect,
+    protocol: null,
+    providerName: '',
+    isReplayed: false,
+  }
+  const outcome = await outcomeOf(deps, passage)
+  const level = outcome.kind === 'answered' || outcome.kind === 'abandoned' ? 'debug' : 'warn'
+  deps.log[level]('request.done', { ...outcome })
+  return outcome
+}
+
+async function outcomeOf(deps: ForwardDeps, passage: Passage): Promise<Outcome> {
+  const { request, response, dialect } = passage
+  let end: RelayEnd
+  let error: RouterError | null = null
+  try {
+    end = await serve(deps, passage)
+    if (end.kind === 'broken') error = end.error
+  } catch (thrown) {
+    // Whatever throws does so before the head: from there on, `relay` answers for everything.
+    error = ownError(deps, thrown)
+    if (error.cause !== undefined) {
+      deps.log.warn('request.failed', { code: error.shownCode, error: error.cause })
+    }
+    const isHead = request.method === 'HEAD'
+    end = request.signal.aborted
+      ? abandon(response)
+      : await answerWhole(errorAnswer(dialect, error), response, { isHead })
+  }
+  const { protocol, providerName, isReplayed } = passage
+  if (end.kind === 'abandoned') {
+    return { kind: 'abandoned', status: 0, code: '', protocol, providerName, isReplayed }
+  }
+  const kind = end.kind === 'answered' && error !== null ? 'refused' : end.kind
+  const code = error === null ? '' : error.shownCode
+  return { kind, status: end.status, code, protocol, providerName, isReplayed }
+}
+
+async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
+  const { request, response } = passage
+  const match = matchRequest(request)
+  passage.protocol = match.protocol
+  const route = servingRoute(deps.table.current(), deps.clock.nowMs())
+  passage.providerName = route.providerName
+  const operation = route.operations.find(one => one.protocol === match.protocol)
+  if (operation === undefined) {
+    if (match.protocol !== 'model_discovery') throw unsupported(route, match.protocol)
+    return answerWhole(modelAnswer(route, match.suffix), response, { isHead: false })
+  }
+  // Looked at before the body too, so that an agent does not send a body in vain.
+  const fresh = await freshRoute(deps, route, request.signal)
+  const body =
+    match.protocol === 'model_discovery'
+      ? null
+      : await readBody(request.body, {
+          rules: editRules(request, fresh, operation),
+          limits: deps.limits,
+        })
+  return serveUpstream(deps, passage, { call: { match, operation, body }, route: fresh })
+}
+
+/** Tries the upstream, and once more with a newer token when it refuses the first as dead. */
+async function serveUpstream(
+  deps: ForwardDeps,
+  passage: Passage,
+  options: { readonly call: Call; readonly route: ResolvedRoute },
+): Promise<RelayEnd> {
+  const { call, route } = options
+  const first = await tryUpstream(deps, passage, { call, route })
+  if (first.kind !== 'rejected') return first
+  const { providerName, generation } = first.route
+  deps.log.warn('token.rejected', { provider: providerName, generation })
+  const newer = await renewedRoute(deps, first.route, passage.request.signal)
+  if (call.body !== null && !call.body.isKept) {
+    const message = 'a newer one is there, but the body was too large to be kept. Send it again'
+    throw rejected(deps, newer, { message, nextAttemptAtMs: deps.clock.nowMs() + 1 })
+  }
+  passage.isReplayed = true
+  const second = await tryUpstream(deps, passage, { call, route: newer })
+  if (second.kind !== 'rejected') return second
+  deps.log.warn('token.rejected', { provider: providerName, generation: second.route.generation })
+  const message = 'it refused a newly minted one as well'
+  throw rejected(deps, newer, { message, nextAttemptAtMs: 0 })
+}
+
+async function tryUpstream(
+  deps: ForwardDeps,
+  passage: Passage,
+  options: { readonly call: Call; readonly route: ResolvedRoute },
+): Promise<TryEnd> {
+  const { request, response, dialect } = passage
+  const { limits } = deps
+  // Once more, because reading the body or waiting for a renewal may have outlasted the token.
+  const route = await freshRoute(deps, options.route, request.signal)
+  const head = upstreamHead(passage, options.call, route)
+  const attempt = new Attempt(deps.clock, request.signal)
+  try {
+    let answer = await send(deps, { head, body: options.call.body, route, attempt })
+    const rule = deadTokenRule(route, answer.status)
+    if (rule !== null) {
+      attempt.limit(limits.idleMs, "The provider's API did not complete its answer. Try again")
+      const judged = await judgeRefusal(answer, { rule, bytesMax: limits.refusalBytesMax })
+      if (judged.isDead) {
+        attempt.abort('the token is dead')
+        return { kind: 'rejected', route }
+      }
+      answer = judged.answer
+    }
+    return await relay(answer, response, { attempt, dialect, limits })
+  } catch (error) {
+    attempt.abort(error)
+    throw upstreamFailure(attempt.reasonFor(error))
+  } finally {
+    attempt.close()
+  }
+}
+
+/** Everything of the upstream's request but its body. */
+function upstreamHead({ request }: Passage, call: Call, route: ResolvedRoute): UpstreamHead {
+  const { match, operation, body } = call
+  const isStream = body?.isStream ?? false
+  const headers = upstreamHeaders(request.headers, route, operation)
+  return {
+    ...upstreamTarget(match, route, { operation, isStream }),
+    method: request.method,
+    headers,
+  }
+}
+
+async function send(
+  deps: ForwardDeps,
+  options: {
+    readonly head: UpstreamHead
+    readonly body: RequestBody | null
+    readonly route: ResolvedRoute
+    readonly attempt: Attempt
+  },
+): Promise<UpstreamResponse> {
+  const { head, body, route, attempt } = options
+  const limitMs = route.timeoutMs === 0 ? deps.limits.firstByteMs : route.timeoutMs
+  const late = `The provider's API did not begin to answer within ${limitMs / 1_000} s. Try again, or allow more with "openshell inference update --timeout"`
+  let isAnswered = false
+  const watcher = {
+    waiting: () => isAnswered || attempt.unlimit(),
+    sending: () => isAnswered || attempt.limit(limitMs, late),
+    failed: (error: unknown) => attempt.abort(error),
+  }
+  attempt.limit(limitMs, late)
+  const answer = await deps.upstream({
+    ...head,
+    body: body === null ? null : body.open(watcher),
+    contentLength: body === null ? null : body.contentLength,
+    signal: attempt.signal,
+  })
+  isAnswered = true
+  return answer
+}
+
+function servingRoute(bundle: Bundle | null, nowMs: number): ResolvedRoute {
+  if (bundle === null) {
+    throw new RouterError(
+      'gateway_unreachable',
+      'The router has not heard from its gateway yet. Check that the gateway runs',
+      { retryAfterMs: 2_000 },
+    )
+  }
+  const route = bundle.routes.find(one => one.name === 'inference.local')
+  if (route !== undefined) return route
+  const failure = bundle.failures.find(one => one.name === 'inference.local')
+  if (failure !== undefined) throw routeUnavailable(failure, nowMs)
+  throw new RouterError(
+    'inference_not_configured',
+    'No model is configured. Run "openshell inference set --provider NAME --model MODEL"',
+  )
+}
+
+function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
+  const served = route.operations.map(operation => operation.protocol).join(', ') || 'nothing'
+  return new RouterError(
+    'protocol_unsupported',
+    `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}`,
+  )
+}
+
+function editRules(request: AgentRequest, route: ResolvedRoute, operation: Operation): EditRules {
+  const encoding = headerValue(request.headers, 'content-encoding')
+  if (encoding !== '' && encoding.toLowerCase() !== 'identity') {
+    throw new RouterError('bad_request', 'The request body is compressed. Send it as plain JSON')
+  }
+  return {
+    model: operation.model,
+    modelId: route.modelId,
+    version: operation.version === null ? null : bodyVersion(request, operation.version),
+    needsStream: operation.streamPath !== '',
+  }
+}
+
+function bodyVersion(request: AgentRequest, rule: VersionRule): string {
+  const asked = headerValue(request.headers, 'anthropic-version')
+  return asked === '' ? rule.fallback : (rule.byHeader.get(asked) ?? asked)
+}
+
+function ownError(deps: ForwardDeps, thrown: unknown): RouterError {
+  if (thrown instanceof RouterError) return thrown
+  deps.log.error('request.failed', { error: thrown })
+  return new RouterError('internal', 'The router failed on this request. See its log')
+}

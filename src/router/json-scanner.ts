@@ -1,0 +1,323 @@
+import { RouterError } from './errors.ts'
+
+/** The top-level members that mean something to the router; every other one is `other`. */
+export type MemberName = 'model' | 'stream' | 'anthropic_version' | 'other'
+
+/** What the scanner tells about the top level. Offsets count in the chunk being scanned. */
+export interface TopLevelSink {
+  /** `at` is the opening brace. */
+  opened(at: number): void
+  /** A whole key; `at` is its opening quote, always within the chunk. */
+  key(name: MemberName, at: number): void
+  /** `at` is the value's first byte. */
+  valueStarted(at: number): void
+  /** `at` is the first byte behind the value. */
+  valueEnded(at: number, value: { readonly isTrue: boolean }): void
+  comma(at: number): void
+  /** `at` is the closing brace. */
+  closed(at: number): void
+}
+
+/**
+ * Where the scanner stands.
+ *
+ * `start` before the opening brace · `first_key` behind it, where it may also close · `key` behind a
+ * comma · `long_key` in a key too long to matter · `colon` behind a key · `value` behind a colon ·
+ * `string`, `scalar` in a top-level value · `nested`, `nested_string` below the top level ·
+ * `after_value` behind a value · `done` behind the closing brace.
+ */
+type State =
+  | 'start'
+  | 'first_key'
+  | 'key'
+  | 'long_key'
+  | 'colon'
+  | 'value'
+  | 'string'
+  | 'scalar'
+  | 'nested'
+  | 'nested_string'
+  | 'after_value'
+  | 'done'
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COLON = 0x3a
+const COMMA = 0x2c
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const BOM: readonly number[] = [0xef, 0xbb, 0xbf]
+
+/** The longest key that can mean one of the names: each of its characters as a six-byte escape. */
+const KEY_BYTES_MAX = 'anthropic_version'.length * 6
+
+/** How far a string's end is sought byte by byte before the native search pays for its call. */
+const PROBE_BYTES = 8
+
+// Classes of the bytes outside strings. What JSON has no use for is refused at every depth: a reader
+// more lenient than JSON (comments, single quotes) could see other strings than we do.
+// Those that mean nothing below the top level come last.
+const REFUSED = 0
+const QUOTING = 1
+const OPENING = 2
+const CLOSING = 3
+const BLANK = 4
+const SCALAR = 5
+const SEPARATING = 6
+const CLASS = new Uint8Array(256)
+for (const [chars, kind] of [
+  [' \t\r\n', BLANK],
+  ['+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ', SCALAR],
+  ['{[', OPENING],
+  ['}]', CLOSING],
+  ['"', QUOTING],
+  [',:', SEPARATING],
+] as const) {
+  for (const char of chars) CLASS[char.charCodeAt(0)] = kind
+}
+
+/**
+ * Finds the top-level members of a JSON object in bytes that come in any chunks, without parsing
+ * the document: it leaps from quote to quote and counts depth. The top level is held to the grammar,
+ * so that no reader can see other members there; what lies deeper is the vendor's to judge.
+ *
+ * @throws RouterError `bad_request` from `push` and `finish`.
+ */
+export class TopLevelScanner {
+  #state: State = 'start'
+  #depth = 0
+  /** Whether the chunk before ended on a backslash that escapes the first byte of the next. */
+  #isEscaped = false
+  #scalar = ''
+  #bomBytes = 0
+
+  /**
+   * Scans a chunk and returns how many of its bytes are settled. The rest, the beginning of a key,
+   * must stand again at the head of the next chunk.
+   */
+  push(chunk: Uint8Array, sink: TopLevelSink): number {
+    let at = 0
+    while (at < chunk.length) {
+      const next = this.#step(chunk, at, sink)
+      if (next === -1) return at
+      at = next
+    }
+    return at
+  }
+
+  /** Says that no chunk follows. */
+  finish(): void {
+    if (this.#state === 'done') return
+    throw refusal(this.#state === 'start' ? 'it is empty' : 'it ends before its closing brace')
+  }
+
+  #step(chunk: Uint8Array, at: number, sink: TopLevelSink): number {
+    switch (this.#state) {
+      case 'nested':
+        return this.#nested(chunk, at, sink)
+      case 'nested_string':
+        return this.#string(chunk, at, () => 'nested')
+      case 'string':
+        return this.#string(chunk, at, end => {
+          sink.valueEnded(end, { isTrue: false })
+          return 'after_value'
+        })
+      case 'long_key':
+        return this.#string(chunk, at, () => 'colon')
+      case 'scalar':
+        return this.#inScalar(chunk, at, sink)
+      default:
+        return CLASS[chunk[at] ?? 0] === BLANK ? at + 1 : this.#token(chunk, at, sink)
+    }
+  }
+
+  /** One byte of the top level's own grammar, or what begins with it. */
+  #token(chunk: Uint8Array, at: number, sink: TopLevelSink): number {
+    const byte = chunk[at]
+    switch (this.#state) {
+      case 'start':
+        return this.#start(byte, at, sink)
+      case 'first_key':
+        if (byte === CLOSE_BRACE) return this.#close(at, sink)
+        return this.#key(chunk, at, sink)
+      case 'key':
+        return this.#key(chunk, at, sink)
+      case 'colon':
+        if (byte !== COLON) throw refusal('a key has no value')
+        this.#state = 'value'
+        return at + 1
+      case 'value':
+        return this.#value(byte, at, sink)
+      case 'after_value':
+        if (byte === CLOSE_BRACE) return this.#close(at, sink)
+        if (byte !== COMMA) throw refusal('its members are not separated by commas')
+        sink.comma(at)
+        this.#state = 'key'
+        return at + 1
+      default:
+        throw refusal('something follows its closing brace')
+    }
+  }
+
+  #start(byte: number | undefined, at: number, sink: TopLevelSink): number {
+    if (byte === OPEN_BRACE && this.#bomBytes % BOM.length === 0) {
+      sink.opened(at)
+      this.#state = 'first_key'
+      return at + 1
+    }
+    if (byte !== BOM[this.#bomBytes]) throw refusal('it does not begin with a brace')
+    this.#bomBytes += 1
+    return at + 1
+  }
+
+  #close(at: number, sink: TopLevelSink): number {
+    sink.closed(at)
+    this.#state = 'done'
+    return at + 1
+  }
+
+  /** A key is told only as a whole: one that goes on in the next chunk is left for it. */
+  #key(chunk: Uint8Array, at: number, sink: TopLevelSink): number {
+    if (chunk[at] !== QUOTE) throw refusal('a member does not begin with a key')
+    const start = at + 1
+    const end = closingQuote(chunk, start)
+    if (end !== -1) {
+      sink.key(memberName(chunk.subarray(start, end)), at)
+      this.#state = 'colon'
+      return end + 1
+    }
+    if (chunk.length - start <= KEY_BYTES_MAX) return -1
+    sink.key('other', at)
+    this.#state = 'long_key'
+    this.#isEscaped = endsEscaping(chunk, start)
+    return chunk.length
+  }
+
+  #value(byte: number | undefined, at: number, sink: TopLevelSink): number {
+    sink.valueStarted(at)
+    switch (CLASS[byte ?? 0]) {
+      case QUOTING:
+        this.#state = 'string'
+        return at + 1
+      case OPENING:
+        this.#state = 'nested'
+        this.#depth = 1
+        return at + 1
+      case SCALAR:
+        this.#state = 'scalar'
+        this.#scalar = ''
+        return at
+      default:
+        throw refusal('a key has no value')
+    }
+  }
+
+  #inScalar(chunk: Uint8Array, from: number, sink: TopLevelSink): number {
+    let at = from
+    while (at < chunk.length && CLASS[chunk[at] ?? 0] === SCALAR) {
+      // Five characters are enough to tell `true` from everything else.
+      if (this.#scalar.length < 5) this.#scalar += String.fromCharCode(chunk[at] ?? 0)
+      at += 1
+    }
+    if (at < chunk.length) {
+      sink.valueEnded(at, { isTrue: this.#scalar === 'true' })
+      this.#state = 'after_value'
+    }
+    return at
+  }
+
+  /** Goes on in a string that an earlier step has entered; `next` says what comes behind it. */
+  #string(chunk: Uint8Array, at: number, next: (end: number) => State): number {
+    const start = this.#isEscaped ? at + 1 : at
+    const quote = closingQuote(chunk, start)
+    if (quote === -1) {
+      this.#isEscaped = endsEscaping(chunk, start)
+      return chunk.length
+    }
+    this.#isEscaped = false
+    this.#state = next(quote + 1)
+    return quote + 1
+  }
+
+  /** The hot loop. `#depth` counts what is open below the top level. */
+  #nested(chunk: Uint8Array, from: number, sink: TopLevelSink): number {
+    const { length } = chunk
+    let depth = this.#depth
+    let at = from
+    while (at < length) {
+      const kind = CLASS[chunk[at] ?? 0] ?? REFUSED
+      at += 1
+      if (kind >= BLANK) continue
+      if (kind === QUOTING) {
+        const quote = closingQuote(chunk, at)
+        if (quote === -1) {
+          this.#state = 'nested_string'
+          this.#isEscaped = endsEscaping(chunk, at)
+          at = length
+        } else {
+          at = quote + 1
+        }
+      } else if (kind === OPENING) {
+        depth += 1
+      } else if (kind === CLOSING) {
+        depth -= 1
+        if (depth === 0) {
+          sink.valueEnded(at, { isTrue: false })
+          this.#state = 'after_value'
+          break
+        }
+      } else {
+        throw refusal('it holds a character that JSON does not know')
+      }
+    }
+    this.#depth = depth
+    return at
+  }
+}
+
+/** The quote that ends a string whose text begins at `start`, or -1 when it is not in the chunk. */
+function closingQuote(chunk: Uint8Array, start: number): number {
+  const { length } = chunk
+  let at = start
+  for (;;) {
+    for (const probeEnd = Math.min(at + PROBE_BYTES, length); at < probeEnd; at += 1) {
+      const byte = chunk[at]
+      if (byte === QUOTE) return at
+      if (byte === BACKSLASH) at += 1
+    }
+    const quote = chunk.indexOf(QUOTE, at)
+    if (quote === -1 || !endsEscaping(chunk, at, quote)) return quote
+    at = quote + 1
+  }
+}
+
+/** Whether the string text in `[start, end)` ends on a backslash that escapes what follows. */
+function endsEscaping(chunk: Uint8Array, start: number, end = chunk.length): boolean {
+  let at = end
+  while (at > start && chunk[at - 1] === BACKSLASH) at -= 1
+  return (end - at) % 2 === 1
+}
+
+/** What a key means, written plainly or with escapes, as any JSON reader would take it. */
+function memberName(raw: Uint8Array): MemberName {
+  if (raw.length > KEY_BYTES_MAX) return 'other'
+  const text = Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('latin1')
+  const name = text.includes('\\') ? unescaped(text) : text
+  return name === 'model' || name === 'stream' || name === 'anthropic_version' ? name : 'other'
+}
+
+function unescaped(text: string): string {
+  try {
+    return String(JSON.parse(`"${text}"`))
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    throw refusal('a key holds an escape that JSON does not know')
+  }
+}
+
+function refusal(reason: string): RouterError {
+  return new RouterError(
+    'bad_request',
+    `The request body must be one JSON object, but ${reason}. Send a JSON object`,
+  )
+}

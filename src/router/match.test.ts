@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { RouterError } from './errors.ts'
+import { dialectOf, matchRequest } from './match.ts'
+
+function match(method: string, target: string): string {
+  try {
+    const { protocol, suffix, query } = matchRequest({ method, target, headers: [] })
+    return [protocol, suffix, query].join(' ').trimEnd()
+  } catch (error) {
+    assert.ok(error instanceof RouterError)
+    return `${error.status} ${error.code}${error.allow === '' ? '' : ` allow ${error.allow}`}`
+  }
+}
+
+test('each pattern means its protocol, and the query is kept as sent', () => {
+  const ROWS = [
+    ['POST', '/v1/messages', 'anthropic_messages'],
+    ['POST', '/v1/messages?beta=true', 'anthropic_messages  beta=true'],
+    ['POST', '/v1/messages?', 'anthropic_messages'],
+    ['POST', '/v1/messages?a=?b', 'anthropic_messages  a=?b'],
+    ['POST', '/v1/messages/count_tokens', 'anthropic_count_tokens'],
+    ['POST', '/v1/chat/completions', 'openai_chat_completions'],
+    ['POST', '/v1/completions', 'openai_completions'],
+    ['POST', '/v1/responses', 'openai_responses'],
+    ['POST', '/v1/embeddings', 'openai_embeddings'],
+    ['GET', '/v1/models', 'model_discovery'],
+    ['GET', '/v1/models/gpt-5', 'model_discovery /gpt-5'],
+    ['GET', '/v1/models/google/gemini-2.5:x@1', 'model_discovery /google/gemini-2.5:x@1'],
+    ['GET', '/v1/models/google%2Fgemini?x', 'model_discovery /google%2Fgemini x'],
+  ] as const
+  for (const [method, target, expected] of ROWS) assert.equal(match(method, target), expected)
+})
+
+test('a known path with another method is 405 and says which one it takes', () => {
+  for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'post']) {
+    assert.equal(match(method, '/v1/messages'), '405 method_not_allowed allow POST')
+  }
+  for (const method of ['POST', 'HEAD', 'DELETE']) {
+    assert.equal(match(method, '/v1/models/x'), '405 method_not_allowed allow GET')
+  }
+})
+
+test('no spelling of a path that another server might normalise is matched', () => {
+  const ROWS = [
+    ...[
+      '/',
+      '',
+      '*',
+      '/v1',
+      '/v1/',
+      '/messages',
+      '/v1/messages/',
+      '//v1/messages',
+      '/v1//messages',
+    ],
+    ...['/v1/./messages', '/v1/x/../messages', '/v1/%6dessages', '/v1%2Fmessages', '/V1/messages'],
+    ...[
+      '/v1/messages;x=1',
+      '/v1/messages#x',
+      '/v1/messages%3Fa',
+      '/v1/messages\\',
+      '/v1/messages%00',
+    ],
+    ...['https://inference.local/v1/messages', 'http://evil.test/v1/models', 'inference.local:443'],
+    ...['/v1/messages/batches', '/v1/files', '/v1/modelsx', '/v1/models/', '/v1/models//x'],
+    ...[
+      '/v1/models/..',
+      '/v1/models/../files',
+      '/v1/models/%2e%2e/files',
+      '/v1/models/x/%2E%2e%2ffiles',
+    ],
+    ...[
+      '/v1/models/.',
+      '/v1/models/x;y',
+      '/v1/models/x%3by',
+      '/v1/models/%252e%252e',
+      '/v1/models/%zz',
+    ],
+    ...[
+      '/v1/models/x%00',
+      '/v1/models/x%5c..',
+      '/v1/models/x\\y',
+      '/v1/models/x#y',
+      '/v1/models/é',
+    ],
+  ]
+  for (const target of ROWS) {
+    assert.equal(match('POST', target), '404 not_found', target)
+    assert.equal(match('GET', target), '404 not_found', target)
+  }
+})
+
+test('errors speak the dialect of the path, or else of the headers', () => {
+  const ROWS = [
+    ['/v1/messages', [], 'anthropic'],
+    ['/v1/messages/count_tokens?x', [], 'anthropic'],
+    ['/v1/chat/completions', ['anthropic-version', '1'], 'openai'],
+    ['/v1/models', [], 'openai'],
+    ['/v1/models/x', ['Anthropic-Version', '2023-06-01'], 'anthropic'],
+    ['/elsewhere', ['x', 'anthropic-version'], 'openai'],
+    ['/elsewhere', ['x', 'y', 'anthropic-version', '1'], 'anthropic'],
+  ] as const
+  for (const [target, headers, expected] of ROWS) {
+    assert.equal(dialectOf({ method: 'GET', target, headers }), expected, target)
+  }
+})

@@ -1,0 +1,80 @@
+import type { Protocol } from '../core/route.ts'
+import { type Dialect, RouterError } from './errors.ts'
+import type { AgentRequest } from './exchange.ts'
+
+/** What an agent's request line means. */
+export interface Match {
+  readonly protocol: Protocol
+  /** What follows `/v1/models`, as sent: '' or `/…`. Empty for every other protocol. */
+  readonly suffix: string
+  /** As sent, without the question mark. */
+  readonly query: string
+}
+
+type RequestLine = Pick<AgentRequest, 'method' | 'target' | 'headers'>
+
+const POSTS: ReadonlyMap<string, Protocol> = new Map([
+  ['/v1/messages', 'anthropic_messages'],
+  ['/v1/messages/count_tokens', 'anthropic_count_tokens'],
+  ['/v1/chat/completions', 'openai_chat_completions'],
+  ['/v1/completions', 'openai_completions'],
+  ['/v1/responses', 'openai_responses'],
+  ['/v1/embeddings', 'openai_embeddings'],
+])
+
+const MODELS_PATH = '/v1/models'
+
+/**
+ * Reads a request line. Paths match byte by byte: nothing is normalised first, so nothing that
+ * another server might normalise differently gets through.
+ *
+ * @throws RouterError `not_found`, `method_not_allowed`.
+ */
+export function matchRequest({ method, target }: RequestLine): Match {
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  const query = mark === -1 ? '' : target.slice(mark + 1)
+  const protocol = POSTS.get(path)
+  if (protocol !== undefined) {
+    demandMethod('POST', method, path)
+    return { protocol, suffix: '', query }
+  }
+  const suffix = path.startsWith(MODELS_PATH) ? path.slice(MODELS_PATH.length) : null
+  if (suffix === null || !isModelSuffix(suffix)) throw notFound()
+  demandMethod('GET', method, path)
+  return { protocol: 'model_discovery', suffix, query }
+}
+
+/** Whose error format the sender of a request reads: by its path, else by its headers. */
+export function dialectOf({ target, headers }: RequestLine): Dialect {
+  const path = target.split('?', 1)[0] ?? ''
+  const protocol = POSTS.get(path)
+  if (protocol !== undefined) return protocol.startsWith('anthropic') ? 'anthropic' : 'openai'
+  for (let at = 0; at < headers.length; at += 2) {
+    if (headers[at]?.toLowerCase() === 'anthropic-version') return 'anthropic'
+  }
+  return 'openai'
+}
+
+/** '' or `/ID`, where an id may hold slashes, plain or encoded, but no step out of its place. */
+function isModelSuffix(suffix: string): boolean {
+  if (suffix === '') return true
+  if (!/^\/[\w.~@:%/-]+$/.test(suffix) || /%(?![0-9A-Fa-f]{2})/.test(suffix)) return false
+  const plain = suffix.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+  return plain
+    .slice(1)
+    .split('/')
+    .every(segment => /^[\w.~@:-]+$/.test(segment) && !/^\.+$/.test(segment))
+}
+
+function demandMethod(expected: string, method: string, path: string): void {
+  if (method === expected) return
+  throw new RouterError('method_not_allowed', `${path} takes ${expected} only`, { allow: expected })
+}
+
+function notFound(): RouterError {
+  const paths = [...POSTS.keys(), MODELS_PATH].join(', ')
+  return new RouterError('not_found', `inference.local serves ${paths} and nothing else`)
+}

@@ -1,0 +1,102 @@
+import type { Attempt } from './attempt.ts'
+import {
+  type Dialect,
+  errorEvent,
+  RouterError,
+  upstreamFailure,
+  type WholeAnswer,
+} from './errors.ts'
+import type { AgentResponse, UpstreamResponse } from './exchange.ts'
+import type { Limits } from './limits.ts'
+import { agentHeaders, headerValue } from './rewrite.ts'
+
+/** How an answer ended: whole, broken off by the upstream, or with the agent gone. */
+export type RelayEnd =
+  | { readonly kind: 'answered'; readonly status: number }
+  | { readonly kind: 'broken'; readonly status: number; readonly error: RouterError }
+  | { readonly kind: 'abandoned' }
+
+/**
+ * Passes an upstream's answer to the agent, byte for byte and as fast as the agent takes it. An
+ * answer that breaks off ends broken; the reader of a stream is first told why. It never rejects.
+ */
+export async function relay(
+  answer: UpstreamResponse,
+  response: AgentResponse,
+  options: { readonly attempt: Attempt; readonly dialect: Dialect; readonly limits: Limits },
+): Promise<RelayEnd> {
+  const { attempt, dialect, limits } = options
+  const late = `The provider's API fell silent for ${limits.idleMs / 1_000} s in the middle of its answer. Try again`
+  const chunks = answer.body[Symbol.asyncIterator]()
+  try {
+    response.start(answer.status, agentHeaders(answer.headers))
+    for (;;) {
+      attempt.limit(limits.idleMs, late)
+      const next = await nextChunk(chunks, attempt)
+      // While the agent takes its time, the upstream's silence is not counted.
+      attempt.unlimit()
+      if (next.done === true) break
+      await response.write(next.value)
+    }
+    await response.end()
+    return { kind: 'answered', status: answer.status }
+  } catch (error) {
+    attempt.abort(error)
+    // Besides the upstream, which `nextChunk` answers for, only the agent's side can fail.
+    if (attempt.isAgentGone || !(error instanceof RouterError)) return abandon(response)
+    if (isPlainEventStream(answer)) await tellReader(response, errorEvent(dialect, error))
+    response.destroy()
+    return { kind: 'broken', status: answer.status, error }
+  }
+}
+
+/** Sends an answer of the router's own. It never rejects. */
+export async function answerWhole(
+  answer: WholeAnswer,
+  response: AgentResponse,
+  options: { readonly isHead: boolean },
+): Promise<RelayEnd> {
+  try {
+    response.start(answer.status, answer.headers)
+    if (!options.isHead) await response.write(answer.body)
+    await response.end()
+    return { kind: 'answered', status: answer.status }
+  } catch {
+    // Only the agent's side can fail here, and it can no longer be told.
+    return abandon(response)
+  }
+}
+
+/** Gives up on an agent that is gone. */
+export function abandon(response: AgentResponse): RelayEnd {
+  response.destroy()
+  return { kind: 'abandoned' }
+}
+
+async function nextChunk(
+  chunks: AsyncIterator<Uint8Array>,
+  attempt: Attempt,
+): Promise<IteratorResult<Uint8Array>> {
+  try {
+    return await chunks.next()
+  } catch (error) {
+    throw upstreamFailure(attempt.reasonFor(error))
+  }
+}
+
+/** Whether an event may be added: not to compressed bytes, and not beyond a promised length. */
+function isPlainEventStream({ headers }: UpstreamResponse): boolean {
+  return (
+    /^text\/event-stream\b/i.test(headerValue(headers, 'content-type')) &&
+    /^(identity)?$/i.test(headerValue(headers, 'content-encoding')) &&
+    headerValue(headers, 'content-length') === ''
+  )
+}
+
+async function tellReader(response: AgentResponse, event: Uint8Array): Promise<void> {
+  try {
+    await response.write(event)
+  } catch {
+    // The agent is gone as well: there is nobody to tell.
+  }
+}
