@@ -64,7 +64,13 @@ function rate(body: Uint8Array, chunks: readonly Uint8Array[]): number {
 }
 
 function edit(chunks: readonly Uint8Array[]): void {
-  const body = new BodyEdit({ model: 'replace', modelId: 'm', version: null, needsStream: true })
+  const body = new BodyEdit({
+    model: 'replace',
+    modelId: 'm',
+    version: null,
+    needsStream: true,
+    removed: [],
+  })
   for (const chunk of chunks) body.push(chunk)
   body.finish()
   body.take()

@@ -41,9 +41,12 @@ export function isLoopback(hostname: string): boolean {
 
 /** Parses one entry of an allow-list; throws `invalid_argument` when it is not `HOST[:PORT]`. */
 export function parseAllowedEndpoint(text: string): string {
-  const entry = text.trim().toLowerCase()
-  const pattern = /^(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?$/
-  if (pattern.test(entry)) return entry
+  const pattern = /^(\[[0-9a-f:.]+\]|[^\s:/?#@[\]\\%*]+)(?::(\d{1,5}))?$/i
+  const [, host, port] = pattern.exec(text.trim()) ?? []
+  // Written as URLs write it, for that is what it is compared with: lower case, punycode, `[::1]`.
+  const hostname = host === undefined ? '' : (URL.parse(`https://${host}`)?.hostname ?? '')
+  if (hostname !== '' && port === undefined) return hostname
+  if (hostname !== '' && Number(port) <= 65_535) return `${hostname}:${Number(port)}`
   throw new AppError('invalid_argument', `Cannot allow endpoint "${text}": expected HOST[:PORT]`)
 }
 

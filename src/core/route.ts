@@ -33,6 +33,8 @@ export interface Operation {
   readonly streamPath: string
   readonly model: ModelEdit
   readonly version: VersionRule | null
+  /** Top-level body members that this upstream refuses; they and their commas go. */
+  readonly removeMembers: readonly string[]
   /** Query parameters of the agent that must not reach this upstream; `*` drops all. */
   readonly dropQuery: readonly string[]
 }

@@ -10,7 +10,13 @@ import { RouterError } from './errors.ts'
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
 console.log(`Reproduce with SEED=${seed}`)
 
-const rules: EditRules = { model: 'replace', modelId: 'new', version: null, needsStream: false }
+const rules: EditRules = {
+  model: 'replace',
+  modelId: 'new',
+  version: null,
+  needsStream: false,
+  removed: [],
+}
 
 function edited(chunks: readonly Uint8Array[], rest: Partial<EditRules> = {}): string {
   const edit = new BodyEdit({ ...rules, ...rest })
@@ -40,6 +46,11 @@ function everyByte(text: string): Uint8Array[] {
 const version = 'v-1'
 const CASES: readonly (readonly [string, Partial<EditRules>, string])[] = [
   ['{"model":"x"}', {}, '{"model":"new"}'],
+  ['{"a":{"b":[1]},"model":"x"}', { removed: ['a'] }, '{"model":"new"}'],
+  ['{"model":"x", "a" : "b" }', { removed: ['a'] }, '{"model":"new"}'],
+  ['{"a":1,"b":2,"a":3}', { removed: ['a'], model: 'keep' }, '{"b":2}'],
+  ['{"a":1,"a":3}', { removed: ['a'], model: 'keep' }, '{}'],
+  ['{"\\u0061":1,"b":{"a":1}}', { removed: ['a'], model: 'keep' }, '{"b":{"a":1}}'],
   ['{"model":"x","a":1}', {}, '{"model":"new","a":1}'],
   ['{ "a" : 1 , "model" : "x" }', {}, '{ "a" : 1 , "model" : "new" }'],
   [
@@ -264,6 +275,15 @@ function isAmbiguous(text: string): boolean {
   return new Set(meanings).size > 1
 }
 
+/**
+ * Each top-level name with the text of its last value. Not by `JSON.parse` of the document: that of
+ * Node 24.21 takes an escaped key for the key that stood there in a document parsed before.
+ */
+function meaning(text: string): ReadonlyMap<string, string> {
+  const { members } = membersOf(text)
+  return new Map(members.map(one => [one.name, text.slice(one.valueAt, one.valueEnd)]))
+}
+
 test('random documents in random chunks come out as the reference says', () => {
   fc.assert(
     fc.property(
@@ -278,9 +298,7 @@ test('random documents in random chunks come out as the reference says', () => {
         if (rest.model !== 'replace' && rest.version === null) {
           assert.equal(streamed(cutAt(text, places), rest), expected)
         }
-        const meant: unknown = JSON.parse(expected.replace('\ufeff', ''))
-        const through: unknown = JSON.parse(streamed(everyByte(text), rest).replace('\ufeff', ''))
-        assert.deepEqual(through, meant)
+        assert.deepEqual(meaning(streamed(everyByte(text), rest)), meaning(expected))
       },
     ),
     { seed, numRuns: 800 },

@@ -1,6 +1,6 @@
 import type { ModelEdit } from '../core/route.ts'
 import { RouterError } from './errors.ts'
-import { type MemberName, TopLevelScanner, type TopLevelSink } from './json-scanner.ts'
+import { TopLevelScanner, type TopLevelSink } from './json-scanner.ts'
 
 /** What is to become of a body, and what must be learnt from it. */
 export interface EditRules {
@@ -10,6 +10,8 @@ export interface EditRules {
   readonly version: string | null
   /** Whether the upstream's path depends on `stream`. */
   readonly needsStream: boolean
+  /** Top-level members that the upstream does not take. */
+  readonly removed: readonly string[]
 }
 
 /** Separators that may be held back while it is open whether the comma among them stays. */
@@ -29,7 +31,8 @@ const COMMA = Buffer.from(',')
 export class BodyEdit {
   readonly #rules: EditRules
   readonly #model: Uint8Array
-  readonly #scanner = new TopLevelScanner()
+  readonly #scanner: TopLevelScanner
+  readonly #removed: ReadonlySet<string>
   readonly #sink: TopLevelSink = {
     opened: at => this.#opened(at),
     key: (name, at) => this.#key(name, at),
@@ -53,7 +56,7 @@ export class BodyEdit {
   /** The parts of that separator which stood in earlier chunks or before dropped members. */
   #held: Uint8Array[] = []
 
-  #member: MemberName = 'other'
+  #member = ''
   #membersKept = 0
   #hasModel = false
   #hasVersion = false
@@ -62,6 +65,11 @@ export class BodyEdit {
   constructor(rules: EditRules) {
     this.#rules = rules
     this.#model = Buffer.from(JSON.stringify(rules.modelId))
+    this.#removed = new Set(rules.model === 'remove' ? [...rules.removed, 'model'] : rules.removed)
+    this.#scanner = new TopLevelScanner([
+      ...['model', 'stream', 'anthropic_version'],
+      ...rules.removed,
+    ])
   }
 
   /** The body's top-level `stream`; false when it is absent or anything but `true`. */
@@ -108,11 +116,11 @@ export class BodyEdit {
     if (this.#gap !== -1) this.#gap = this.#pieces.length
   }
 
-  #key(name: MemberName, at: number): void {
+  #key(name: string, at: number): void {
     this.#member = name
     if (name === 'model') this.#hasModel = true
     if (name === 'anthropic_version') this.#hasVersion = true
-    if (name === 'model' && this.#rules.model === 'remove') {
+    if (this.#removed.has(name)) {
       this.#settle(at)
       this.#isDropping = true
       return
@@ -147,7 +155,7 @@ export class BodyEdit {
     if (this.#isDropping) {
       this.#keepFrom(at + 1)
       if (this.#heldFrom !== -1) this.#heldFrom = at + 1
-    } else if (this.#rules.model === 'remove') {
+    } else if (this.#removed.size > 0) {
       this.#heldFrom = at
     }
   }

@@ -277,6 +277,7 @@ function editRules(request: AgentRequest, route: ResolvedRoute, operation: Opera
     modelId: route.modelId,
     version: operation.version === null ? null : bodyVersion(request, operation.version),
     needsStream: operation.streamPath !== '',
+    removed: operation.removeMembers,
   }
 }
 

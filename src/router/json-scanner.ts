@@ -1,14 +1,11 @@
 import { RouterError } from './errors.ts'
 
-/** The top-level members that mean something to the router; every other one is `other`. */
-export type MemberName = 'model' | 'stream' | 'anthropic_version' | 'other'
-
 /** What the scanner tells about the top level. Offsets count in the chunk being scanned. */
 export interface TopLevelSink {
   /** `at` is the opening brace. */
   opened(at: number): void
-  /** A whole key; `at` is its opening quote, always within the chunk. */
-  key(name: MemberName, at: number): void
+  /** A key that was asked for, '' for any other; `at` is its opening quote, within the chunk. */
+  key(name: string, at: number): void
   /** `at` is the value's first byte. */
   valueStarted(at: number): void
   /** `at` is the first byte behind the value. */
@@ -48,8 +45,8 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const BOM: readonly number[] = [0xef, 0xbb, 0xbf]
 
-/** The longest key that can mean one of the names: each of its characters as a six-byte escape. */
-const KEY_BYTES_MAX = 'anthropic_version'.length * 6
+/** A character of a key written as an escape, `\\u006d`, takes this many bytes. */
+const ESCAPE_BYTES = 6
 
 /** How far a string's end is sought byte by byte before the native search pays for its call. */
 const PROBE_BYTES = 8
@@ -90,6 +87,15 @@ export class TopLevelScanner {
   #isEscaped = false
   #scalar = ''
   #bomBytes = 0
+  readonly #names: ReadonlySet<string>
+  /** A key longer than this can mean none of the names, however it is written. */
+  readonly #keyBytesMax: number
+
+  /** `names` are the top-level members that are told by name. */
+  constructor(names: readonly string[]) {
+    this.#names = new Set(names)
+    this.#keyBytesMax = Math.max(...names.map(name => name.length)) * ESCAPE_BYTES
+  }
 
   /**
    * Scans a chunk and returns how many of its bytes are settled. The rest, the beginning of a key,
@@ -182,15 +188,23 @@ export class TopLevelScanner {
     const start = at + 1
     const end = closingQuote(chunk, start)
     if (end !== -1) {
-      sink.key(memberName(chunk.subarray(start, end)), at)
+      sink.key(this.#nameOf(chunk.subarray(start, end)), at)
       this.#state = 'colon'
       return end + 1
     }
-    if (chunk.length - start <= KEY_BYTES_MAX) return -1
-    sink.key('other', at)
+    if (chunk.length - start <= this.#keyBytesMax) return -1
+    sink.key('', at)
     this.#state = 'long_key'
     this.#isEscaped = endsEscaping(chunk, start)
     return chunk.length
+  }
+
+  /** What a key means, written plainly or with escapes, as any JSON reader would take it. */
+  #nameOf(raw: Uint8Array): string {
+    if (raw.length > this.#keyBytesMax) return ''
+    const text = Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('latin1')
+    const name = text.includes('\\') ? unescaped(text) : text
+    return this.#names.has(name) ? name : ''
   }
 
   #value(byte: number | undefined, at: number, sink: TopLevelSink): number {
@@ -296,14 +310,6 @@ function endsEscaping(chunk: Uint8Array, start: number, end = chunk.length): boo
   let at = end
   while (at > start && chunk[at - 1] === BACKSLASH) at -= 1
   return (end - at) % 2 === 1
-}
-
-/** What a key means, written plainly or with escapes, as any JSON reader would take it. */
-function memberName(raw: Uint8Array): MemberName {
-  if (raw.length > KEY_BYTES_MAX) return 'other'
-  const text = Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('latin1')
-  const name = text.includes('\\') ? unescaped(text) : text
-  return name === 'model' || name === 'stream' || name === 'anthropic_version' ? name : 'other'
 }
 
 function unescaped(text: string): string {

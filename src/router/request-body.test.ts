@@ -6,7 +6,13 @@ import { DEFAULT_LIMITS } from './limits.ts'
 import { type BodyWatcher, type RequestBody, readBody } from './request-body.ts'
 
 const limits = { ...DEFAULT_LIMITS, replayBytesMax: 100, bodyBytesMax: 200 }
-const rules: EditRules = { model: 'replace', modelId: 'new', version: null, needsStream: false }
+const rules: EditRules = {
+  model: 'replace',
+  modelId: 'new',
+  version: null,
+  needsStream: false,
+  removed: [],
+}
 const deaf: BodyWatcher = { waiting() {}, sending() {}, failed() {} }
 
 /** A source that tells how many of its chunks were read. */

@@ -62,6 +62,7 @@ function serveToken(token: string, generation: number): void {
         model: 'replace',
         version: null,
         dropQuery: [],
+        removeMembers: [],
       },
     ],
     auth: { header: 'authorization', prefix: 'Bearer ' },

@@ -61,7 +61,8 @@ export function membersOf(text: string): {
 /** What a document becomes under the rules, by cutting its text. */
 export function reference(text: string, rest: EditRules): string {
   const { open, close, members } = membersOf(text)
-  const isGone = (member: Member): boolean => rest.model === 'remove' && member.name === 'model'
+  const isGone = ({ name }: Member): boolean =>
+    rest.removed.includes(name) || (rest.model === 'remove' && name === 'model')
   const kept = members.filter(member => !isGone(member))
   const added = []
   if (rest.version !== null && !members.some(one => one.name === 'anthropic_version'))
@@ -78,7 +79,7 @@ export function reference(text: string, rest: EditRules): string {
     if (isGone(member) && member.commaAt === -1) {
       // The last: from the comma of the last member kept, if any, to the brace.
       if (lastKept !== undefined)
-        cuts.length = cuts.findLastIndex(cut => cut.from < lastKept.keyAt) + 1
+        cuts.length = cuts.findLastIndex(cut => cut.from < lastKept.commaAt) + 1
       cuts.push({ from: lastKept?.commaAt ?? member.keyAt, to: close, text: '' })
     }
   }
@@ -176,4 +177,5 @@ export const anyRules: fc.Arbitrary<EditRules> = fc.record({
   modelId: fc.constantFrom('new', 'a"\\b', 'publishers/x@1'),
   version: fc.constantFrom(null, 'v-1'),
   needsStream: fc.boolean(),
+  removed: fc.constantFrom([], ['modelx'], ['mode', 'modelx']),
 })

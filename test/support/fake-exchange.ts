@@ -19,6 +19,7 @@ export function operationOf(rest: Partial<Operation> = {}): Operation {
     model: 'replace',
     version: null,
     dropQuery: [],
+    removeMembers: [],
     ...rest,
   }
 }

@@ -12,7 +12,7 @@ import { OpenShell } from '../../src/wire/gen/openshell/v1/openshell_pb.ts'
 import { serviceDefinition } from '../../src/wire/grpc.ts'
 
 /** A call that the gateway got, as protobuf's JSON. */
-export interface ReceivedCall {
+interface ReceivedCall {
   readonly method: string
   readonly request: JsonValue
   readonly authorization: string

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openshell/route/v1/route.proto.
  */
 export const file_openshell_route_v1_route: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSKaAQoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkikgEKC1ZlcnNpb25SdWxlEkAKCWJ5X2hlYWRlchgBIAMoCzItLm9wZW5zaGVsbC5yb3V0ZS52MS5WZXJzaW9uUnVsZS5CeUhlYWRlckVudHJ5EhAKCGZhbGxiYWNrGAIgASgJGi8KDUJ5SGVhZGVyRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCglSb3V0ZUF1dGgSDgoGaGVhZGVyGAEgASgJEg4KBnByZWZpeBgCIAEoCSIvCg1EZWFkVG9rZW5SdWxlEg4KBnN0YXR1cxgBIAEoDRIOCgZ1bmxlc3MYAiADKAkigAEKDFJvdXRlRmFpbHVyZRIMCgRuYW1lGAEgASgJEhUKDXByb3ZpZGVyX25hbWUYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhAKCHNpbmNlX21zGAUgASgDEhoKEm5leHRfYXR0ZW1wdF9hdF9tcxgGIAEoA2IGcHJvdG8z");
+  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSKyAQoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkikgEKC1ZlcnNpb25SdWxlEkAKCWJ5X2hlYWRlchgBIAMoCzItLm9wZW5zaGVsbC5yb3V0ZS52MS5WZXJzaW9uUnVsZS5CeUhlYWRlckVudHJ5EhAKCGZhbGxiYWNrGAIgASgJGi8KDUJ5SGVhZGVyRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCglSb3V0ZUF1dGgSDgoGaGVhZGVyGAEgASgJEg4KBnByZWZpeBgCIAEoCSIvCg1EZWFkVG9rZW5SdWxlEg4KBnN0YXR1cxgBIAEoDRIOCgZ1bmxlc3MYAiADKAkigAEKDFJvdXRlRmFpbHVyZRIMCgRuYW1lGAEgASgJEhUKDXByb3ZpZGVyX25hbWUYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhAKCHNpbmNlX21zGAUgASgDEhoKEm5leHRfYXR0ZW1wdF9hdF9tcxgGIAEoA2IGcHJvdG8z");
 
 /**
  * How one protocol is carried to the upstream.
@@ -55,6 +55,13 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
    * @generated from field: repeated string drop_query = 6;
    */
   dropQuery: string[];
+
+  /**
+   * Top-level body members that this upstream refuses.
+   *
+   * @generated from field: repeated string remove_members = 7;
+   */
+  removeMembers: string[];
 };
 
 /**
