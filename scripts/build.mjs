@@ -8,6 +8,20 @@ const root = path.dirname(import.meta.dirname)
 const dist = path.join(root, 'dist')
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
 
+/**
+ * Importing `node:process` as a module reads every property of `process`, its three streams
+ * included, which takes 4 ms of the 40 that `--version` has; the global is the same object.
+ */
+const globalProcess = {
+  name: 'global-process',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:process$/ }, () => ({ path: 'process', namespace: 'global' }))
+    onLoad({ filter: /^process$/, namespace: 'global' }, () => ({
+      contents: 'export default globalThis.process',
+    }))
+  },
+}
+
 rmSync(dist, { recursive: true, force: true })
 await build({
   absWorkingDir: root,
@@ -24,6 +38,7 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'linked',
+  plugins: [globalProcess],
   // The native PostgreSQL driver is optional and never installed.
   external: ['pg-native'],
   define: { OPENSHELL_VERSION: JSON.stringify(version), 'import.meta.main': 'false' },

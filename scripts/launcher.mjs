@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The first file of the release: it must run on a Node too old for the rest, so it says so instead
 // of failing to parse, and it turns on the compile cache, which serves only what is loaded later.
-// That is why the release is not one single file: the cache makes a call to the gateway start
-// START_RATIO times as fast.
+// That, and chunks, are why the release is not one single file: `provider list` takes 4.2 times as
+// long as `node -e 0` this way, 5 times without the cache, and 5.6 times as one file of 3 MB.
 import module from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
@@ -25,5 +25,5 @@ const home = process.env.HOME || os.homedir()
 module.enableCompileCache(
   path.join(process.env.XDG_CACHE_HOME || path.join(home, '.cache'), 'openshell', 'compile'),
 )
-const { main } = await import('./main.mjs')
+const { main } = await import(new URL('main.mjs', import.meta.url))
 await main()

@@ -23,6 +23,6 @@ function run(command, ...args) {
 if (newestMs('node_modules/.package-lock.json') < newestMs('package-lock.json')) {
   run('npm', 'ci', '--no-audit', '--no-fund', '--loglevel=error')
 }
-if (newestMs('dist/openshell.mjs') < Math.max(newestMs('src'), newestMs('scripts/build.mjs'))) {
+if (newestMs('dist/openshell.mjs') < Math.max(newestMs('src'), newestMs('scripts'))) {
   run(path.join(root, 'node_modules/.bin/node'), path.join(root, 'scripts/build.mjs'))
 }

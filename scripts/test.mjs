@@ -9,7 +9,8 @@ const files = process.argv.slice(2)
 // A CA bundle and proxies of the machine's are no business of the tests.
 const environment = { ...process.env }
 for (const name of Object.keys(environment)) {
-  if (/^(NODE_EXTRA_CA_CERTS|(https?|all|no)_proxy|OPENSHELL_.*)$/i.test(name)) delete environment[name]
+  if (/^(NODE_EXTRA_CA_CERTS|(https?|all|no)_proxy|OPENSHELL_.*)$/i.test(name))
+    delete environment[name]
 }
 const { status } = spawnSync(
   process.execPath,
