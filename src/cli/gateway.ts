@@ -106,6 +106,8 @@ export function readStartOptions(options: StartOptions, terminal: Terminal) {
     allowEndpoints: allowEndpoints.map(text => check.attempt(() => parseAllowedEndpoint(text), '')),
     subjectTokenDirs:
       subjectTokenDirs.length === 0 ? [SUBJECT_TOKEN_DIR_DEFAULT] : subjectTokenDirs,
+    // The name that Google's own libraries ask for.
+    mayExecute: env.GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES === '1',
     isAuthRequired: options.auth,
     logFormat: check.oneOf('--log-format', options.logFormat ?? logFormatFor(terminal), [
       'json',

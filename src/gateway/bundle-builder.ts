@@ -50,11 +50,11 @@ async function resolve(
     sinceMs: 0,
     nextAttemptAtMs: 0,
   })
-  const provider = await deps.store.getProvider(route.workspace, route.providerName)
-  if (provider === null) {
-    return fail('provider_not_found', `Provider "${route.providerName}" does not exist`)
-  }
   try {
+    const provider = await deps.store.getProvider(route.workspace, route.providerName)
+    if (provider === null) {
+      return fail('provider_not_found', `Provider "${route.providerName}" does not exist`)
+    }
     const type = findProviderType(provider.type)
     const { shape, credential } = type.route(provider, route.modelId, deps.rules)
     const common = {

@@ -104,13 +104,13 @@ async function rebuild(deps: CacheDeps, workspace: string, slot: Slot): Promise<
   for (;;) {
     slot.isDirty = false
     const built = await deps.build(workspace)
-    // A change that arrived while the store was read makes it read once more.
-    if (slot.isDirty) continue
-    const isChanged = slot.bundle?.revision !== built.revision
     slot.endsAtMs = Math.min(...built.routes.map(route => route.expiresAtMs ?? Infinity))
-    if (!isChanged && slot.bundle !== null) return slot.bundle
-    slot.bundle = built
-    deps.onChange(workspace, built)
-    return built
+    const isSame = slot.bundle?.revision === built.revision
+    const bundle = isSame && slot.bundle !== null ? slot.bundle : built
+    slot.bundle = bundle
+    if (!isSame) deps.onChange(workspace, bundle)
+    // A change that arrived while the store was read makes it read once more; what was read is out
+    // by then, so that a storm of changes holds up no push.
+    if (!slot.isDirty) return bundle
   }
 }

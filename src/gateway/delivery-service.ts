@@ -1,8 +1,9 @@
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import type { SandboxRecord } from '../core/provider.ts'
+import type { ProviderRecord, SandboxRecord } from '../core/provider.ts'
 import { findProviderType } from '../providers/registry.ts'
-import { nextForcedAtMs, type RefreshTask } from '../refresh/task.ts'
+import { nextForcedAtMs } from '../refresh/policy.ts'
+import type { RefreshTask } from '../refresh/task.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
@@ -22,7 +23,7 @@ export interface DeliveryServiceDeps {
   readonly identity: Identity
   /** Ends every open stream when the gateway stops. */
   readonly stopping: AbortSignal
-  readonly onRejected: (provider: string) => void
+  readonly onRejected: (provider: ProviderRecord) => void
 }
 
 /** The methods of `openshell.delivery.v1.Delivery`. */
@@ -30,23 +31,25 @@ export function deliveryRpcs(deps: DeliveryServiceDeps): readonly Rpc[] {
   const { method } = DeliveryMethods
   return [
     sandboxStreamRpc(method.watchInferenceBundle, (stream, sandbox) => {
-      const session = deps.delivery.watch(sandbox, message => stream.write(message))
-      deps.log.debug('router.connected', { sandbox: sandbox.name, workspace: sandbox.workspace })
-      const end = () => stream.end()
-      deps.stopping.addEventListener('abort', end, { once: true })
       const close = () => {
         session.close()
         deps.stopping.removeEventListener('abort', end)
       }
+      const end = () => {
+        close()
+        stream.end()
+      }
+      const session = deps.delivery.watch(sandbox, { send: message => stream.write(message), end })
+      deps.log.debug('router.connected', { sandbox: sandbox.name, workspace: sandbox.workspace })
+      deps.stopping.addEventListener('abort', end, { once: true })
       stream.on('data', ({ revision }) => session.serves(revision))
       stream.on('end', end)
-      for (const event of ['end', 'close', 'cancelled', 'error']) stream.on(event, close)
+      for (const event of ['close', 'cancelled', 'error']) stream.on(event, close)
       if (deps.stopping.aborted) end()
     }),
-    sandboxRpc(method.reportRejectedToken, async ({ providerName, generation }, sandbox) => {
-      deps.onRejected(providerName)
-      return rejected(deps, sandbox, { providerName, generation: Number(generation) })
-    }),
+    sandboxRpc(method.reportRejectedToken, ({ providerName, generation }, sandbox) =>
+      rejected(deps, sandbox, { providerName, generation: Number(generation) }),
+    ),
     adminRpc(method.createSandboxToken, async ({ sandboxName, workspace }) => {
       const sandbox = await requireSandbox(deps.store, workspace, sandboxName)
       const token = await deps.identity.issueSandboxToken(sandbox)
@@ -73,18 +76,20 @@ async function rejected(
   report: { readonly providerName: string; readonly generation: number },
 ): Promise<Verdict> {
   const { provider, credential } = await find(deps.store, sandbox, report.providerName)
-  const next = BigInt(Math.max(credential.dueAtMs ?? 0, nextForcedAtMs(credential)))
+  deps.onRejected(provider)
+  const forcedAtMs = nextForcedAtMs(credential)
+  const next = BigInt(Math.min(credential.dueAtMs ?? forcedAtMs, forcedAtMs))
   if (credential.generation > report.generation) {
     return { outcome: 'known', message: 'A newer token is out', nextAttemptAtMs: 0n }
   }
   if (credential.failure !== null && credential.dueAtMs === null) {
     return { outcome: 'refused', message: credential.failure.message, nextAttemptAtMs: 0n }
   }
-  const isFree = deps.clock.nowMs() >= nextForcedAtMs(credential)
+  const isFree = deps.clock.nowMs() >= forcedAtMs
   if (!isFree && !deps.task.isRefreshing(credential)) {
     return {
       outcome: 'refused',
-      message: 'The vendor refused a fresh token too',
+      message: credential.failure?.message ?? 'The vendor refused a fresh token too',
       nextAttemptAtMs: next,
     }
   }

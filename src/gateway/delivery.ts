@@ -14,7 +14,9 @@ export interface Delivery {
   /** The answer to a poll. */
   poll(sandbox: SandboxRecord): Promise<EncodedMessage>
   /** Begins to serve a watching router. */
-  watch(sandbox: SandboxRecord, send: (message: EncodedMessage) => void): WatchSession
+  watch(sandbox: SandboxRecord, router: Router): WatchSession
+  /** The sandbox was deleted: its routers get nothing more. */
+  dismiss(sandbox: SandboxRecord): void
   /** Something that the workspace's bundle is made of has changed. */
   changed(workspace: string): void
   /** How far the workspace's bundle has come. */
@@ -25,6 +27,12 @@ export interface Delivery {
   run(signal: AbortSignal): Promise<void>
 }
 
+/** How a watching router is reached. */
+interface Router {
+  readonly send: (message: EncodedMessage) => void
+  readonly end: () => void
+}
+
 /** One watching router. */
 export interface WatchSession {
   /** The router says which revision it serves; '' for none. It gets what differs from it. */
@@ -33,9 +41,9 @@ export interface WatchSession {
 }
 
 /** A push waits for the acknowledgement of the one before, so at most one is on the way. */
-interface Member extends Watcher {
-  readonly send: (message: EncodedMessage) => void
-  sent: string
+interface Member extends Watcher, Router {
+  readonly sinceMs: number
+  onTheWay: Bundle | null
 }
 
 /** A bundle's two forms on the wire, encoded once for all who get it. */
@@ -47,6 +55,8 @@ interface Encoded {
 /** Builds the delivery over a function that builds a workspace's bundle from the store. */
 export function createDelivery(deps: {
   readonly build: (workspace: string) => Promise<Bundle>
+  /** Called when a router has acknowledged a push, with the time since the bundle was built. */
+  readonly onDelivered: (elapsedMs: number) => void
   readonly clock: Clock
   readonly log: Log
 }): Delivery {
@@ -62,9 +72,9 @@ export function createDelivery(deps: {
   }
 
   const push = (member: Member, bundle: Bundle): void => {
-    const isWaiting = member.acknowledged !== null && member.sent === ''
+    const isWaiting = member.acknowledged !== null && member.onTheWay === null
     if (!isWaiting || member.acknowledged === bundle.revision) return
-    member.sent = bundle.revision
+    member.onTheWay = bundle
     member.send(encodingOf(bundle).push)
   }
 
@@ -85,14 +95,14 @@ export function createDelivery(deps: {
       roster.polled(workspace, id, bundle.revision)
       return encodingOf(bundle).answer
     },
-    watch({ workspace, id }, send) {
-      const member: Member = { sandboxId: id, acknowledged: null, sent: '', send }
+    watch({ workspace, id }, router) {
+      const sinceMs = deps.clock.nowMs()
+      const member = { ...router, sandboxId: id, sinceMs, acknowledged: null, onTheWay: null }
       const close = roster.add(workspace, member)
       return {
         close,
         serves(revision) {
-          member.acknowledged = revision
-          member.sent = ''
+          acknowledge(deps, member, revision)
           cache.current(workspace).then(
             bundle => push(member, bundle),
             (error: unknown) => deps.log.error('bundle.build_failed', { workspace, error }),
@@ -100,11 +110,31 @@ export function createDelivery(deps: {
         },
       }
     },
+    dismiss({ workspace, id }) {
+      roster.forget(workspace, id)
+      for (const member of [...roster.members(workspace)]) if (member.sandboxId === id) member.end()
+    },
     changed: cache.invalidate,
     reach,
-    reaches: () => Promise.all([...roster.workspaces()].map(reach)),
+    async reaches() {
+      const settled = await Promise.allSettled([...roster.workspaces()].map(reach))
+      return settled.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+    },
     run: cache.run,
   }
+}
+
+function acknowledge(
+  deps: { readonly clock: Clock; readonly onDelivered: (elapsedMs: number) => void },
+  member: Member,
+  revision: string,
+): void {
+  const arrived = member.onTheWay
+  member.acknowledged = revision
+  member.onTheWay = null
+  if (arrived === null || arrived.revision !== revision) return
+  // A router that came later is not late for what was built before it came.
+  deps.onDelivered(deps.clock.nowMs() - Math.max(arrived.generatedAtMs, member.sinceMs))
 }
 
 function encode(bundle: Bundle): Encoded {

@@ -1,13 +1,20 @@
 import type { Server } from '@grpc/grpc-js'
+import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
-import { type CredentialRefresher, createRefresher } from '../providers/refresher.ts'
+import {
+  type CredentialRefresher,
+  createRefresher,
+  type RefresherDeps,
+} from '../providers/refresher.ts'
 import { findProviderType } from '../providers/registry.ts'
 import { createRefreshTask, type RefreshEvent } from '../refresh/task.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import type { Execute } from '../system/execute.ts'
 import type { Fetch } from '../system/fetch.ts'
+import type { Files } from '../system/files.ts'
 import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
 import { buildBundle } from './bundle-builder.ts'
@@ -17,11 +24,11 @@ import { createHealth, healthRpcs } from './health.ts'
 import { createHttp } from './http.ts'
 import { openIdentity } from './identity.ts'
 import { inferenceRpcs } from './inference-service.ts'
-import { createMetrics } from './metrics.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
 import { openPort } from './port.ts'
 import { createProviderDesk } from './provider-desk.ts'
 import { providerRpcs } from './provider-service.ts'
-import { refreshRpcs } from './refresh-service.ts'
+import { allProviders, refreshRpcs } from './refresh-service.ts'
 import { sandboxRpcs } from './sandbox-service.ts'
 import { uuid } from './uuid.ts'
 
@@ -31,6 +38,8 @@ export interface GatewayDeps {
   readonly clock: Clock
   readonly random: Random
   readonly fetch: Fetch
+  readonly files: Files
+  readonly execute: Execute
   readonly log: Log
 }
 
@@ -60,13 +69,17 @@ export async function startGateway(deps: GatewayDeps, config: GatewayConfig): Pr
   const refresherOf = createRefresherTable({ ...deps, rules })
   const delivery = createDelivery({
     build: place => buildBundle({ store, clock, rules }, place),
+    onDelivered: elapsedMs => metrics.bundleDelivered(elapsedMs),
     clock,
     log,
   })
   const metrics = createMetrics({ clock, reaches: delivery.reaches })
-  const onOutcome = (event: RefreshEvent): void => {
+  const onMint = (event: RefreshEvent): void => {
     logRefresh(log, event, clock.nowMs())
     metrics.refreshed(event)
+  }
+  const onOutcome = (event: RefreshEvent): void => {
+    onMint(event)
     delivery.changed(event.provider.workspace)
   }
   const task = createRefreshTask(
@@ -78,28 +91,32 @@ export async function startGateway(deps: GatewayDeps, config: GatewayConfig): Pr
     delivery.changed(provider.workspace)
   }
   const onDelete = (provider: ProviderRecord): void => {
-    metrics.forgotten(provider.name)
+    metrics.forgotten(provider)
     delivery.changed(provider.workspace)
   }
   const identity = await openIdentity({ ...deps, ...config })
   const health = createHealth({ store, version: config.version })
-  const desk = createProviderDesk({ ...deps, rules, refresherOf, onChange })
+  const desk = createProviderDesk({ ...deps, rules, refresherOf, onMint, onChange })
   const rpcs = [
     ...healthRpcs(health),
-    ...providerRpcs({ store, log, desk, onDelete }),
+    ...providerRpcs({ ...deps, desk, onDelete }),
     ...refreshRpcs({ store, clock, task, delivery }),
     ...inferenceRpcs({ store, clock, log, rules, delivery, onPoll: metrics.bundleServed }),
-    ...sandboxRpcs(deps),
+    ...sandboxRpcs({ ...deps, onDelete: delivery.dismiss }),
     ...deliveryRpcs({
       ...{ store, clock, log, delivery, task, identity },
       stopping: stopping.signal,
       onRejected: metrics.tokenRejected,
     }),
   ]
+  await tellStanding(deps, metrics)
   const register = (server: Server): void => {
     for (const rpc of rpcs) rpc(server, { identity, log })
   }
-  const port = await openPort(config.listen, { register, http: createHttp({ health, metrics }) })
+  const port = await openPort(config.listen, {
+    register,
+    http: createHttp({ health, metrics, log }),
+  })
   const running = [task.run(stopping.signal), delivery.run(stopping.signal)]
   return {
     origin: port.origin,
@@ -112,11 +129,9 @@ export async function startGateway(deps: GatewayDeps, config: GatewayConfig): Pr
 }
 
 /** One refresher a type, because a refresher remembers what it learnt of the vendor's clock. */
-function createRefresherTable(deps: {
-  readonly fetch: Fetch
-  readonly clock: Clock
-  readonly rules: ProviderRules
-}): (provider: ProviderRecord) => CredentialRefresher {
+function createRefresherTable(
+  deps: RefresherDeps,
+): (provider: ProviderRecord) => CredentialRefresher {
   const made = new Map<string, CredentialRefresher>()
   return provider => {
     const known = made.get(provider.type)
@@ -124,6 +139,20 @@ function createRefresherTable(deps: {
     const refresher = createRefresher(findProviderType(provider.type), deps)
     made.set(provider.type, refresher)
     return refresher
+  }
+}
+
+/** Metrics speak of tokens that were minted before this gateway started. */
+async function tellStanding({ store, log }: GatewayDeps, metrics: Metrics): Promise<void> {
+  try {
+    for (const provider of await allProviders(store, null)) {
+      for (const credential of await store.listCredentials(provider.id))
+        metrics.known(provider, credential)
+    }
+  } catch (error) {
+    // A row that cannot be read makes metrics incomplete; it must not stop the gateway.
+    if (!(error instanceof AppError)) throw error
+    log.warn('metrics.incomplete', { error })
   }
 }
 

@@ -1,4 +1,5 @@
 import type { RequestListener, ServerResponse } from 'node:http'
+import type { Log } from '../system/log.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -6,6 +7,7 @@ import type { Metrics } from './metrics.ts'
 export function createHttp(deps: {
   readonly health: Health
   readonly metrics: Metrics
+  readonly log: Log
 }): RequestListener {
   return (request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
@@ -13,7 +15,10 @@ export function createHttp(deps: {
       response.setHeader('allow', 'GET, HEAD')
       return answer(response, 405, { error: 'Only GET is served over HTTP/1.1' })
     }
-    serve(deps, path, response).catch(() => answer(response, 500, { error: 'Internal error' }))
+    serve(deps, path, response).catch((error: unknown) => {
+      deps.log.error('http.broke', { path, error })
+      answer(response, 500, { error: 'Internal error' })
+    })
   }
 }
 

@@ -81,8 +81,9 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
     }),
     adminRpc(method.deleteInferenceRoute, async ({ routeName, workspace }) => {
       const place = checkWorkspace(workspace)
-      const deleted = await deps.store.deleteRoute(place, checkRouteName(routeName))
-      if (deleted) deps.log.info('route.deleted', { workspace: place, route: routeName })
+      const route = checkRouteName(routeName)
+      const deleted = await deps.store.deleteRoute(place, route)
+      if (deleted) deps.log.info('route.deleted', { workspace: place, route })
       deps.delivery.changed(place)
       return { deleted }
     }),

@@ -3,7 +3,14 @@ import path from 'node:path'
 import { AppError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
-import { createLog, realClock, realFetch, realRandom } from '../system/real.ts'
+import {
+  createLog,
+  realClock,
+  realExecute,
+  realFetch,
+  realFiles,
+  realRandom,
+} from '../system/real.ts'
 import { startGateway } from './gateway.ts'
 import { openStateDir } from './state-dir.ts'
 
@@ -21,6 +28,8 @@ export interface GatewayOptions {
   /** `HOST` or `HOST:PORT` each. */
   readonly allowEndpoints: readonly string[]
   readonly subjectTokenDirs: readonly string[]
+  /** Whether a configuration may name a program that brings a subject token. */
+  readonly mayExecute: boolean
   readonly isAuthRequired: boolean
   readonly logFormat: 'json' | 'pretty'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -42,7 +51,14 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     level: options.logLevel,
     write: line => process.stderr.write(line),
   })
-  const outside = { clock: realClock, random: realRandom, fetch: realFetch, log }
+  const outside = {
+    clock: realClock,
+    random: realRandom,
+    fetch: realFetch,
+    files: realFiles,
+    execute: realExecute,
+    log,
+  }
   const state = await openStateDir(options.stateDir, { ...options, random: realRandom })
   const location = options.store ?? `sqlite:${path.join(state.path, 'gateway.db')}`
   const store = await openStore({ ...outside, masterKey: state.masterKey }, location)
@@ -53,7 +69,11 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
         listen: parseListen(options.listen),
         adminToken: state.adminToken,
         isAuthRequired: options.isAuthRequired,
-        rules: { allowList: options.allowEndpoints },
+        rules: {
+          allowList: options.allowEndpoints,
+          subjectTokenDirs: options.subjectTokenDirs,
+          mayExecute: options.mayExecute,
+        },
         sweepMs: options.refreshIntervalMs,
         version: options.version,
       },

@@ -7,6 +7,9 @@ import { MESSAGE_BYTES_MAX } from '../wire/client.ts'
 /** A connection that says nothing for this long is no client. */
 const FIRST_BYTES_MS = 10_000
 
+/** How often slow HTTP/1.1 requests are looked for. */
+const SLOW_CHECK_MS = 5_000
+
 /** How long calls under way may take to finish when the gateway stops. */
 const DRAIN_MS = 5_000
 
@@ -38,15 +41,32 @@ export async function openPort(
   })
   serve.register(grpc)
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure())
-  const http = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, serve.http)
+  const http = createHttpServer(
+    {
+      requestTimeout: 30_000,
+      headersTimeout: FIRST_BYTES_MS,
+      connectionsCheckingInterval: SLOW_CHECK_MS,
+    },
+    serve.http,
+  )
+  // It gets its connections from the port and never listens itself, so it is told to keep its limits.
+  http.emit('listening')
   const sockets = new Set<Socket>()
+  /** The HTTP/2 connections, each until it ends. */
+  const calling = new Set<Promise<void>>()
   const net = createServer({ noDelay: true, pauseOnConnect: false }, socket => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     sniff(socket, isHttp2 => {
-      if (isHttp2) injector.injectConnection(socket)
-      else http.emit('connection', socket)
+      if (!isHttp2) {
+        http.emit('connection', socket)
+        return
+      }
+      const ended = new Promise<void>(resolve => socket.once('close', () => resolve()))
+      calling.add(ended)
+      void ended.then(() => calling.delete(ended))
+      injector.injectConnection(socket)
     })
   })
   const bound = await listen(net, address)
@@ -54,11 +74,14 @@ export async function openPort(
     origin: `http://${bound}`,
     async close() {
       const closed = new Promise<void>(resolve => net.close(() => resolve()))
-      http.closeIdleConnections()
+      http.close()
+      // Not `tryShutdown`: it calls back while calls are still under way, because Node closes the
+      // sessions together with their server.
       injector.drain(DRAIN_MS)
-      await new Promise<void>(resolve => grpc.tryShutdown(() => resolve()))
+      await Promise.all(calling)
       for (const socket of sockets) socket.destroy()
       await closed
+      grpc.forceShutdown()
     },
   }
 }

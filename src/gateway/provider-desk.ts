@@ -3,8 +3,9 @@ import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
 import type { ProviderRules, ProviderType } from '../providers/provider-type.ts'
-import type { CredentialRefresher } from '../providers/refresher.ts'
+import type { CredentialRefresher, RefreshResult } from '../providers/refresher.ts'
 import { findProviderType } from '../providers/registry.ts'
+import type { RefreshEvent } from '../refresh/task.ts'
 import { afterAttempt, newCredential } from '../refresh/transition.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
@@ -24,6 +25,8 @@ export interface ProviderDeskDeps {
   readonly log: Log
   readonly rules: ProviderRules
   readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
+  /** Called after each first mint, whatever came of it. */
+  readonly onMint: (event: RefreshEvent) => void
   /** Called after each change, so that due times and bundles follow. */
   readonly onChange: (provider: ProviderRecord) => void
 }
@@ -79,9 +82,11 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       if ((await deps.store.getProvider(workspace, name)) !== null) throw taken(name)
       const isRefreshed = checkConfiguration(deps, type, provider)
       const fresh = newCredential(provider.id, type.tokenKey, nowMs)
-      const credential = isRefreshed ? await firstMint(deps, provider, { fresh, wish }) : null
+      const mint = isRefreshed ? await firstMint(deps, provider, { standing: fresh, wish }) : null
+      const credential = mint === null ? null : minted(deps, fresh, mint)
       await deps.store.createProvider(provider, credential === null ? [] : [credential])
       deps.log.info('provider.created', { provider: name, workspace, type: type.type })
+      if (mint !== null && credential !== null) tell(deps, provider, { mint, credential })
       deps.onChange(provider)
       return { provider, credential, warning: warningOf(type, provider, credential) }
     },
@@ -94,11 +99,14 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
         material: mergeMaterial(type, provider.material, wish.material),
         config: mergeConfig(provider.config, wish.config),
       }
-      const [standing] = await deps.store.listCredentials(provider.id)
-      if (isSame(provider, next)) return { provider, credential: standing ?? null, warning: '' }
+      const [known] = await deps.store.listCredentials(provider.id)
+      if (isSame(provider, next)) return { provider, credential: known ?? null, warning: '' }
       const isRefreshed = checkConfiguration(deps, type, next)
-      const fresh = standing ?? newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
-      const credential = isRefreshed ? await firstMint(deps, next, { fresh, wish }) : null
+      const standing = known ?? newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
+      const mint = isRefreshed ? await firstMint(deps, next, { standing, wish }) : null
+      // The refresh task may have minted with the old key meanwhile: generations go on from there.
+      const [latest = standing] = await deps.store.listCredentials(provider.id)
+      const credential = mint === null ? null : minted(deps, latest, mint)
       const stored = await deps.store.updateProvider(
         provider,
         { material: next.material, config: next.config },
@@ -106,6 +114,7 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       )
       if (stored === null) throw changed(provider.name)
       deps.log.info('provider.updated', { provider: provider.name, workspace: provider.workspace })
+      if (mint !== null && credential !== null) tell(deps, stored, { mint, credential })
       deps.onChange(stored)
       return { provider: stored, credential, warning: warningOf(type, stored, credential) }
     },
@@ -119,19 +128,41 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
 async function firstMint(
   deps: ProviderDeskDeps,
   provider: ProviderRecord,
-  options: { readonly fresh: Credential; readonly wish: ProviderWish },
-): Promise<Credential> {
-  const { fresh, wish } = options
+  options: { readonly standing: Credential; readonly wish: ProviderWish },
+): Promise<FirstMint> {
+  const { standing, wish } = options
+  const startedMs = deps.clock.monotonicMs()
   const result = await deps.refresherOf(provider).refresh(provider, new AbortController().signal)
-  const nowMs = deps.clock.nowMs()
-  if (result.kind === 'failed' && !wish.isUnverified) {
-    const { failure } = result
-    if (failure.class !== 'T' && failure.class !== 'H') {
-      const message = `Cannot get a token for "${provider.name}": ${failure.message} (${failure.code})`
-      throw new AppError('mint_refused', message, { hint: failure.advice })
-    }
-  }
-  return afterAttempt(fresh, result, { nowMs, fraction: deps.random.fraction() })
+  const mint = { result, elapsedMs: deps.clock.monotonicMs() - startedMs }
+  if (result.kind === 'minted' || wish.isUnverified) return mint
+  const { failure } = result
+  if (failure.class === 'T' || failure.class === 'H') return mint
+  tell(deps, provider, { mint, credential: { ...standing, dueAtMs: null } })
+  const message = `Cannot get a token for "${provider.name}": ${failure.message} (${failure.code})`
+  throw new AppError('mint_refused', message, { hint: failure.advice })
+}
+
+interface FirstMint {
+  readonly result: RefreshResult
+  readonly elapsedMs: number
+}
+
+function minted(deps: ProviderDeskDeps, standing: Credential, { result }: FirstMint): Credential {
+  const chance = { nowMs: deps.clock.nowMs(), fraction: deps.random.fraction() }
+  return afterAttempt(standing, result, chance)
+}
+
+function tell(
+  deps: ProviderDeskDeps,
+  provider: ProviderRecord,
+  { mint, credential }: { readonly mint: FirstMint; readonly credential: Credential },
+): void {
+  const { result, elapsedMs } = mint
+  const outcome: RefreshEvent['outcome'] =
+    result.kind === 'minted'
+      ? { kind: 'minted', credential }
+      : { kind: 'failed', credential, failure: result.failure }
+  deps.onMint({ provider, outcome, elapsedMs })
 }
 
 /** Throws when material or configuration can never work; answers whether there is a token to mint. */
@@ -150,9 +181,10 @@ function warningOf(
   provider: ProviderRecord,
   credential: Credential | null,
 ): string {
-  const failure = credential?.failure
-  if (failure !== null && failure !== undefined) {
-    return `No token yet: ${failure.message} (${failure.code}). ${failure.advice}`
+  if (credential !== null && credential.failure !== null) {
+    const { message, code, advice } = credential.failure
+    const what = credential.token === null ? 'No token yet' : 'The old token serves on'
+    return `${what}: ${message} (${code}). ${advice}`
   }
   const keys = unknownKeys(type, {
     // A static key may stand under any name: tools export it under their own.

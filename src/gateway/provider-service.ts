@@ -5,6 +5,7 @@ import type { ProviderType } from '../providers/provider-type.ts'
 import { findProviderType, providerTypes } from '../providers/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../system/log.ts'
+import type { Random } from '../system/random.ts'
 import { type Provider, ProviderSchema } from '../wire/gen/openshell/datamodel/v1/datamodel_pb.ts'
 import {
   OpenShell,
@@ -16,6 +17,7 @@ import {
 } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { ProviderDesk, ProviderReceipt } from './provider-desk.ts'
 import { adminRpc, type Rpc } from './rpc.ts'
+import { uuid } from './uuid.ts'
 import { checkName, checkPage, checkWorkspace } from './validate.ts'
 
 /** What stands in an answer where a credential would. */
@@ -24,6 +26,7 @@ const REDACTED = 'REDACTED'
 /** What the provider methods need. */
 export interface ProviderServiceDeps {
   readonly store: Store
+  readonly random: Random
   readonly log: Log
   readonly desk: ProviderDesk
   readonly onDelete: (provider: ProviderRecord) => void
@@ -37,7 +40,7 @@ export function providerRpcs(deps: ProviderServiceDeps): readonly Rpc[] {
       const { wire, wish } = wished(provider, noVerify)
       const place = {
         workspace: checkWorkspace(workspace),
-        name: checkName(wire.metadata?.name ?? '', 'provider'),
+        name: nameOf(wire, deps.random),
         type: wire.type,
       }
       return receiptToWire(await deps.desk.create(place, wish))
@@ -95,6 +98,13 @@ export async function requireProvider(
   throw new AppError('not_found', `Provider "${name}" does not exist`, {
     hint: "See 'openshell provider list'",
   })
+}
+
+/** The name that was given; without one, one that tells the type. */
+function nameOf({ metadata, type }: Provider, random: Random): string {
+  const name = metadata?.name ?? ''
+  if (name !== '') return checkName(name, 'provider')
+  return `${findProviderType(type).type}-${uuid(random).slice(0, 8)}`
 }
 
 function wished(provider: Provider | undefined, isUnverified: boolean) {

@@ -4,15 +4,16 @@ import { AppError } from '../core/errors.ts'
 import type { RecoveryAction } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import { findProviderType } from '../providers/registry.ts'
-import { nextForcedAtMs, type RefreshTask } from '../refresh/task.ts'
+import { nextForcedAtMs } from '../refresh/policy.ts'
+import type { RefreshTask } from '../refresh/task.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import {
   OpenShell,
+  ProviderCredentialRefreshRecoveryAction,
   type ProviderCredentialRefreshStatus,
   ProviderCredentialRefreshStatusSchema,
-  ProviderCredentialRefreshRecoveryAction as Recovery,
-  ProviderCredentialRefreshStrategy as Strategy,
+  ProviderCredentialRefreshStrategy,
 } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { Delivery } from './delivery.ts'
 import { requireProvider } from './provider-service.ts'
@@ -24,18 +25,18 @@ const PARKED = 2n ** 63n - 1n
 
 const PROVIDERS_PAGE = 1_000
 
-const RECOVERY: Readonly<Record<RecoveryAction, Recovery>> = {
-  retry: Recovery.RETRY,
-  reauthorize: Recovery.REAUTHORIZE,
-  fix_configuration: Recovery.FIX_CONFIGURATION,
-  investigate: Recovery.INVESTIGATE,
+const RECOVERY: Readonly<Record<RecoveryAction, ProviderCredentialRefreshRecoveryAction>> = {
+  retry: ProviderCredentialRefreshRecoveryAction.RETRY,
+  reauthorize: ProviderCredentialRefreshRecoveryAction.REAUTHORIZE,
+  fix_configuration: ProviderCredentialRefreshRecoveryAction.FIX_CONFIGURATION,
+  investigate: ProviderCredentialRefreshRecoveryAction.INVESTIGATE,
 }
 
-const STRATEGIES: ReadonlyMap<string, Strategy> = new Map([
-  ['oauth2_refresh_token', Strategy.OAUTH2_REFRESH_TOKEN],
-  ['oauth2_client_credentials', Strategy.OAUTH2_CLIENT_CREDENTIALS],
-  ['google_service_account_jwt', Strategy.GOOGLE_SERVICE_ACCOUNT_JWT],
-  ['aws_sts_assume_role', Strategy.AWS_STS_ASSUME_ROLE],
+const STRATEGIES: ReadonlyMap<string, ProviderCredentialRefreshStrategy> = new Map([
+  ['oauth2_refresh_token', ProviderCredentialRefreshStrategy.OAUTH2_REFRESH_TOKEN],
+  ['oauth2_client_credentials', ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS],
+  ['google_service_account_jwt', ProviderCredentialRefreshStrategy.GOOGLE_SERVICE_ACCOUNT_JWT],
+  ['aws_sts_assume_role', ProviderCredentialRefreshStrategy.AWS_STS_ASSUME_ROLE],
 ])
 
 /** What the refresh methods need. */
@@ -83,8 +84,14 @@ export function refreshRpcs(deps: RefreshServiceDeps): readonly Rpc[] {
             hint: advice,
           })
         }
-        const stored = outcome.kind === 'minted' ? outcome.credential : credential
-        return { status: await statusToWire(deps, provider, stored) }
+        if (outcome.kind === 'discarded') {
+          throw new AppError(
+            'version_conflict',
+            `"${name}" was changed, or is being refreshed by another gateway`,
+            { hint: 'Look at its refresh status and repeat the command' },
+          )
+        }
+        return { status: await statusToWire(deps, provider, outcome.credential) }
       },
     ),
   ]
@@ -106,7 +113,11 @@ async function requireCredential(
   )
 }
 
-async function allProviders(store: Store, workspace: string): Promise<readonly ProviderRecord[]> {
+/** Every provider of a workspace, or of all when it is null. */
+export async function allProviders(
+  store: Store,
+  workspace: string | null,
+): Promise<readonly ProviderRecord[]> {
   const all: ProviderRecord[] = []
   for (;;) {
     const page = await store.listProviders(workspace, { limit: PROVIDERS_PAGE, offset: all.length })
@@ -138,7 +149,9 @@ async function statusToWire(
     providerId: provider.id,
     providerType: provider.type,
     credentialKey: credential.key,
-    strategy: STRATEGIES.get(findProviderType(provider.type).strategy) ?? Strategy.UNSPECIFIED,
+    strategy:
+      STRATEGIES.get(findProviderType(provider.type).strategy) ??
+      ProviderCredentialRefreshStrategy.UNSPECIFIED,
     status: failure === null ? (credential.token === null ? 'configured' : 'refreshed') : 'error',
     state,
     expiresAtMs: BigInt(credential.token?.expiresAtMs ?? 0),
@@ -146,7 +159,10 @@ async function statusToWire(
     lastRefreshAtMs: BigInt(credential.lastRefreshAtMs),
     lastError: failure?.message ?? '',
     lastErrorAtMs: failure === null ? 0n : BigInt(credential.lastAttemptAtMs),
-    recoveryAction: failure === null ? Recovery.UNSPECIFIED : RECOVERY[failure.recoveryAction],
+    recoveryAction:
+      failure === null
+        ? ProviderCredentialRefreshRecoveryAction.UNSPECIFIED
+        : RECOVERY[failure.recoveryAction],
     failureCode: failure?.code ?? '',
     failureClass: failure?.class ?? '',
     advice: failure?.advice ?? '',

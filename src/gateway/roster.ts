@@ -24,6 +24,8 @@ export interface Roster<Member extends Watcher> {
   members(workspace: string): Iterable<Member>
   /** A router fetched a revision by polling. */
   polled(workspace: string, sandboxId: string, revision: string): void
+  /** A sandbox is gone; its polls count no more. */
+  forget(workspace: string, sandboxId: string): void
   reach(workspace: string, revision: string): Reach
   /** Workspaces with at least one router. */
   workspaces(): Iterable<string>
@@ -61,6 +63,9 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
       const polls = polling.get(workspace) ?? new Map<string, Poll>()
       polls.set(sandboxId, { revision, atMs: clock.nowMs() })
       polling.set(workspace, polls)
+    },
+    forget(workspace, sandboxId) {
+      polling.get(workspace)?.delete(sandboxId)
     },
     reach(workspace, revision) {
       const members = [...(watching.get(workspace) ?? [])]

@@ -29,10 +29,10 @@ export interface RpcDeps {
 /** One method of the gateway, ready to be registered. */
 export type Rpc = (server: Server, deps: RpcDeps) => void
 
-/** A method that anyone may call. */
+/** A method that anyone may call, whatever token they bring. */
 export function openRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
-  answer: (request: MessageShape<I>, caller: Principal) => Promise<MessageInitShape<O>>,
+  answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
 ): Rpc {
   return unaryRpc(method, answer)
 }
@@ -42,8 +42,8 @@ export function adminRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
 ): Rpc {
-  return unaryRpc(method, (request, caller) => {
-    requireAdmin(caller)
+  return unaryRpc(method, async (request, caller) => {
+    requireAdmin(await caller())
     return answer(request)
   })
 }
@@ -56,7 +56,9 @@ export function sandboxRpc<I extends DescMessage, O extends DescMessage>(
     sandbox: SandboxRecord,
   ) => Promise<MessageInitShape<O> | EncodedMessage>,
 ): Rpc {
-  return unaryRpc(method, (request, caller) => answer(request, requireSandbox(caller)))
+  return unaryRpc(method, async (request, caller) =>
+    answer(request, requireSandbox(await caller())),
+  )
 }
 
 /** A sandbox's stream, as grpc-js hands it over; what is written may be encoded already. */
@@ -73,7 +75,9 @@ export function sandboxStreamRpc<I extends DescMessage, O extends DescMessage>(
   return (server, deps) => {
     const accept: handleBidiStreamingCall<MessageShape<I>, EncodedMessage> = stream => {
       const start = async (): Promise<void> => {
-        serve(stream, requireSandbox(await callerOf(deps, stream.metadata)))
+        const sandbox = requireSandbox(await callerOf(deps, stream.metadata))
+        // A router that left meanwhile has had its last event; nobody would take it off the roster.
+        if (!stream.cancelled) serve(stream, sandbox)
       }
       start().catch((error: unknown) => {
         logRefusal(deps.log, methodPath(method), error)
@@ -94,7 +98,7 @@ function unaryRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   answer: (
     request: MessageShape<I>,
-    caller: Principal,
+    caller: () => Promise<Principal>,
   ) => Promise<MessageInitShape<O> | EncodedMessage>,
 ): Rpc {
   return (server, deps) => {
@@ -102,7 +106,7 @@ function unaryRpc<I extends DescMessage, O extends DescMessage>(
       call,
       callback,
     ) => {
-      const respond = async () => answer(call.request, await callerOf(deps, call.metadata))
+      const respond = async () => answer(call.request, () => callerOf(deps, call.metadata))
       respond().then(
         response => callback(null, response),
         (error: unknown) => {

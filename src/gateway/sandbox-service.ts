@@ -21,6 +21,7 @@ export interface SandboxServiceDeps {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly onDelete: (sandbox: SandboxRecord) => void
 }
 
 /** The sandbox methods of `openshell.v1.OpenShell`: who may fetch a workspace's bundle. */
@@ -49,8 +50,11 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
     }),
     adminRpc(method.deleteSandbox, async ({ name, workspace }) => {
       const place = checkWorkspace(workspace)
+      const sandbox = await deps.store.getSandbox(place, name)
+      if (sandbox === null) return { deleted: false }
       const deleted = await deps.store.deleteSandbox(place, name)
       if (deleted) deps.log.info('sandbox.deleted', { sandbox: name, workspace: place })
+      deps.onDelete(sandbox)
       return { deleted }
     }),
   ]

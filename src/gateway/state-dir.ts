@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, chmod, link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises'
+import { access, chmod, link, mkdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
@@ -37,12 +37,12 @@ export async function openStateDir(
   const masterKey =
     options.masterKey ??
     (options.masterKeyFile === null
-      ? await readOrMake(keyFile, makeKey)
+      ? await readOrMake(keyFile, { make: makeKey, random })
       : await readSecret(keyFile))
   return {
     path: folder,
     masterKey: decodeKey(masterKey, options.masterKey === null ? keyFile : 'OPENSHELL_MASTER_KEY'),
-    adminToken: await readOrMake(path.join(folder, 'admin.token'), makeToken),
+    adminToken: await readOrMake(path.join(folder, 'admin.token'), { make: makeToken, random }),
   }
 }
 
@@ -50,30 +50,43 @@ async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
     await access(folder, constants.R_OK | constants.W_OK | constants.X_OK)
-    if (((await stat(folder)).mode & 0o077) !== 0) await chmod(folder, 0o700)
-  } catch (cause) {
-    throw unusable(folder, cause)
+    const { mode } = await stat(folder)
+    if ((mode & constants.S_IWOTH) !== 0) throw sharedByAll(folder)
+    if ((mode & 0o077) !== 0) await chmod(folder, 0o700)
+  } catch (error) {
+    throw error instanceof AppError ? error : unusable(folder, error)
   }
 }
 
-async function readOrMake(file: string, make: () => Secret): Promise<Secret> {
+/** Taking `/tmp` away from everyone else is not what a person means by naming it. */
+function sharedByAll(folder: string): AppError {
+  return new AppError('state_dir_unusable', `Cannot use "${folder}": every user may write in it`, {
+    hint: "Name a folder of the gateway's own with --state-dir, or OPENSHELL_STATE_DIR",
+  })
+}
+
+async function readOrMake(
+  file: string,
+  { make, random }: { readonly make: () => Secret; readonly random: Random },
+): Promise<Secret> {
   try {
     return await readSecret(file)
   } catch (error) {
     if (!isMissing(error)) throw error
   }
-  await writeOnce(file, make())
+  // Named by chance: what a killed gateway left behind must not stop the next one.
+  const draft = `${file}.${Buffer.from(random.bytes(8)).toString('hex')}.new`
+  await writeOnce(file, { draft, secret: make() })
   return readSecret(file)
 }
 
 /** Written beside and linked into place: a crash leaves no half a key, and the first writer wins. */
-async function writeOnce(file: string, secret: Secret): Promise<void> {
-  const draft = `${file}.${process.pid}.new`
+async function writeOnce(
+  file: string,
+  { draft, secret }: { readonly draft: string; readonly secret: Secret },
+): Promise<void> {
   try {
-    const handle = await open(draft, 'wx', 0o600)
-    await handle.writeFile(`${secret.reveal()}\n`)
-    await handle.sync()
-    await handle.close()
+    await writeFile(draft, `${secret.reveal()}\n`, { mode: 0o600, flag: 'wx', flush: true })
     await link(draft, file).catch((error: unknown) => {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
     })
@@ -84,11 +97,14 @@ async function writeOnce(file: string, secret: Secret): Promise<void> {
 }
 
 async function readSecret(file: string): Promise<Secret> {
-  try {
-    return new Secret((await readFile(file, 'utf8')).trim())
-  } catch (cause) {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw unusable(file, cause)
-  }
+  })
+  const secret = new Secret(text.trim())
+  if (!secret.isEmpty) return secret
+  throw new AppError('state_dir_unusable', `Cannot use "${file}": it is empty`, {
+    hint: 'Put back what was in it, or remove it together with the database that it belongs to',
+  })
 }
 
 function isMissing(error: unknown): boolean {
@@ -108,6 +124,6 @@ function unusable(place: string, cause: unknown): AppError {
   const reason = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
   return new AppError('state_dir_unusable', `Cannot use "${place}"${reason}`, {
     cause,
-    hint: 'Choose a folder that you can write with --state-dir, or OPENSHELL_STATE_DIR',
+    hint: 'Make it readable and its folder writable for the gateway, or name others with --state-dir and --master-key-file',
   })
 }

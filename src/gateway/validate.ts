@@ -7,7 +7,7 @@ const NAME_CHARS_MAX = 253
 const CREDENTIALS_MAX = 32
 const CONFIG_ENTRIES_MAX = 64
 const KEY_CHARS_MAX = 256
-const VALUE_CHARS_MAX = 8_192
+const VALUE_BYTES_MAX = 8_192
 const LIST_DEFAULT = 100
 const LIST_MAX = 1_000
 
@@ -102,9 +102,9 @@ function checkKey(name: string, label: string): void {
 }
 
 function checkValue(name: string, value: string): string {
-  if (value.length <= VALUE_CHARS_MAX) return value
+  if (Buffer.byteLength(value) <= VALUE_BYTES_MAX) return value
   throw new AppError(
     'invalid_argument',
-    `The value of ${name} is longer than ${VALUE_CHARS_MAX} characters`,
+    `The value of ${name} is longer than ${VALUE_BYTES_MAX} bytes`,
   )
 }

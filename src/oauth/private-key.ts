@@ -5,11 +5,14 @@ import { Secret } from '../core/secret.ts'
 const PEM_CHARS_MAX = 65_536
 const RSA_BITS_MIN = 2_048
 
+/** The first private key of a text (RFC 7468), whatever stands around it. */
+const PRIVATE_KEY_BLOCK = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----([^-]*)-----END \1-----/
+
 /**
  * Brings a PEM private key to PKCS#8, whatever a shell or a JSON file did to it: literal `\n`, CRLF,
- * surrounding quotes and a byte order mark are mended. Only an RSA key of at least 2048 bits passes,
- * because Node loads weaker, EC and RSA-PSS keys without complaint and the vendor then refuses every
- * signature.
+ * lost or indented lines, surrounding quotes and a byte order mark are mended. Only an RSA key of
+ * at least 2048 bits passes, because Node loads weaker, EC and RSA-PSS keys without complaint and
+ * the vendor then refuses every signature.
  *
  * @throws AppError `invalid_credential`, without a byte of the key, when it is not usable.
  */
@@ -26,16 +29,17 @@ export function normalizeRsaKey(pem: Secret, label: string): Secret {
 }
 
 function loadPrivateKey(pem: Secret, label: string): KeyObject {
-  const text = mendPem(pem.reveal())
+  const text = pem.reveal()
   if (text.length > PEM_CHARS_MAX) throw refused(`${label} is too long to be a private key`)
-  if (/BEGIN [A-Z ]*PUBLIC KEY/.test(text)) {
-    throw refused(`${label} is a public key, the private key is needed`)
-  }
+  const block = PRIVATE_KEY_BLOCK.exec(text.replaceAll(/\\[rn]/g, '\n'))
   if (text.includes('ENCRYPTED')) {
     throw refused(`${label} is encrypted, a private key without a passphrase is needed`)
   }
+  if (block === null && text.includes('PUBLIC KEY')) {
+    throw refused(`${label} is a public key, the private key is needed`)
+  }
   try {
-    return createPrivateKey(text)
+    return createPrivateKey(block === null ? '' : rewrap(block))
   } catch (cause) {
     // OpenSSL's reason says nothing to a person, and it may quote the input.
     if (!(cause instanceof Error)) throw cause
@@ -43,13 +47,9 @@ function loadPrivateKey(pem: Secret, label: string): KeyObject {
   }
 }
 
-function mendPem(text: string): string {
-  const bare = text
-    .replace(/^\uFEFF/, '')
-    .trim()
-    .replace(/^["']+|["']+$/g, '')
-  const broken = bare.includes('\n') ? bare : bare.replaceAll('\\r', '').replaceAll('\\n', '\n')
-  return broken.replaceAll('\r\n', '\n')
+/** The block with its base64 on one line, which OpenSSL reads (RFC 7468 §2: whitespace is ignored). */
+function rewrap([, kind = '', base64 = '']: RegExpExecArray): string {
+  return `-----BEGIN ${kind}-----\n${base64.replaceAll(/\s/g, '')}\n-----END ${kind}-----\n`
 }
 
 function refused(message: string): AppError {

@@ -50,6 +50,7 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
   ['access_denied', { ...ASK, code: 'oauth_access_denied' }],
   ['server_error', RETRY],
   ['temporarily_unavailable', RETRY],
+  ['internal_failure', RETRY],
 ])
 
 const UNKNOWN: Meaning = {
@@ -70,9 +71,13 @@ export function refusalFailure(
 ): Failure {
   const words = `${refusal.description} ${refusal.subtype}`
   const rule = options.rules.find(
-    one => one.error === refusal.error && (one.pattern === null || one.pattern.test(words)),
+    one =>
+      (one.error === null || one.error === refusal.error) &&
+      (one.pattern === null || one.pattern.test(words)),
   )
-  const meaning = rule ?? MEANINGS.get(refusal.error) ?? UNKNOWN
+  // Google puts the code of passing trouble into the description, too.
+  const isPassing = MEANINGS.get(refusal.description) === RETRY
+  const meaning = rule ?? (isPassing ? RETRY : MEANINGS.get(refusal.error)) ?? UNKNOWN
   const said =
     refusal.description === '' ? refusal.error : `${refusal.error}: ${refusal.description}`
   return {
@@ -92,6 +97,28 @@ export function unreachableFailure(host: string, reason: string): Failure {
     code: 'oauth_token_endpoint_unavailable',
     message: `Cannot reach token endpoint "${host}": ${reason}`,
     retryAfterMs: 0,
+  }
+}
+
+/** The code of a failure after which nobody knows whether a single-use input was taken. */
+const OUTCOME_UNKNOWN = 'oauth_outcome_unknown'
+
+/** The same failure, when what was sent may be spent only once. */
+export function outcomeUnknownFailure(failure: Failure): Failure {
+  return { ...failure, code: OUTCOME_UNKNOWN }
+}
+
+/**
+ * A second unknown outcome in a row: trying the single-use input once more could make the vendor
+ * revoke all that came of it (RFC 9700 §4.14), so a person has to sign in again.
+ */
+export function settleUnknown(before: Failure | null, failure: Failure): Failure {
+  if (failure.code !== OUTCOME_UNKNOWN || before?.code !== OUTCOME_UNKNOWN) return failure
+  return {
+    ...failure,
+    class: 'P',
+    advice: 'Sign in again and store the new refresh token: the old one may be spent',
+    recoveryAction: 'reauthorize',
   }
 }
 
@@ -126,11 +153,13 @@ export function breachFailure(code: string, message: string): Failure {
 
 /**
  * Reads `Retry-After` (RFC 9110 §10.2.3): seconds or an HTTP date, held to one hour. 0 when it is
- * absent, past or unreadable.
+ * absent, past or unreadable. `nowMs` is the server's time, as far as we know it.
  */
 export function parseRetryAfterMs(value: string | undefined, nowMs: number): number {
   if (value === undefined) return 0
   const text = value.trim()
-  const waitMs = /^\d{1,10}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - nowMs
+  // Date.parse alone takes almost anything for a date: "2099", even "-5".
+  const atMs = / GMT$/.test(text) ? Date.parse(text) : Number.NaN
+  const waitMs = /^\d+$/.test(text) ? Number(text) * 1_000 : atMs - nowMs
   return Number.isFinite(waitMs) && waitMs > 0 ? Math.min(waitMs, RETRY_AFTER_MS_MAX) : 0
 }

@@ -12,15 +12,17 @@ export function scrub(text: string, secrets: readonly Secret[]): string {
     if (secret.isEmpty) continue
     for (const form of encodings(secret.reveal())) clean = clean.replaceAll(form, '[secret]')
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  const line = clean.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim()
+  // Control and format characters, for a terminal would obey them, and every kind of line end.
+  const line = clean.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
   return line.length > TEXT_CHARS_MAX ? `${line.slice(0, TEXT_CHARS_MAX)}…` : line
 }
 
-function encodings(value: string): readonly string[] {
+function encodings(secret: string): readonly string[] {
+  // A lone surrogate cannot be encoded, neither by us nor by whoever echoes it.
+  const value = secret.toWellFormed()
   const bytes = Buffer.from(value)
   return [
-    value,
+    secret,
     encodeURIComponent(value),
     new URLSearchParams([['', value]]).toString().slice(1),
     bytes.toString('base64'),

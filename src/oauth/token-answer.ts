@@ -8,30 +8,23 @@ import {
   serverTroubleFailure,
   throttledFailure,
 } from './refusal.ts'
-import type { TokenAnswer } from './token-endpoint.ts'
-import type { TokenRequest } from './token-request.ts'
+import type { Minted, RefusalRule, Refused, TokenAnswer } from './token-request.ts'
 
 const TOKEN_CHARS_MAX = 65_536
+
+/** What a broken server writes where it had no token. */
+const NO_TOKENS: readonly unknown[] = ['', 'undefined', 'null']
 
 /** The longest life that any known source gives (28 h, Entra with continuous access evaluation). */
 const LIFETIME_MS_MAX = 100_800_000
 
-/** A token, judged and usable. */
-export interface Minted {
-  readonly kind: 'minted'
-  readonly token: Secret
-  /** Counted from before the request left. */
-  readonly lifetimeMs: number
-  /** The vendor's own hint when to refresh, from before the request; null without one. */
-  readonly refreshInMs: number | null
-  /** A rotated refresh token, to be stored before the access token is used; null when unchanged. */
-  readonly refreshToken: Secret | null
-}
-
-/** No token, and why. */
-export interface Refused {
-  readonly kind: 'failed'
-  readonly failure: Failure
+/** What a vendor's OAuth answers mean. */
+export interface AnswerRules {
+  readonly refusals: readonly RefusalRule[]
+  /** The life of a token whose answer names none (RFC 6749 §5.1 only recommends `expires_in`). */
+  readonly fallbackLifetimeMs: number
+  /** The credential key that a new refresh token in an answer replaces; null when none can. */
+  readonly rotates: string | null
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -41,7 +34,7 @@ type Fields = Readonly<Record<string, unknown>>
  * but a complete token with a life of its own passes.
  */
 export function processTokenAnswer(
-  request: TokenRequest,
+  rules: AnswerRules,
   answer: TokenAnswer,
   nowMs: number,
 ): Minted | Refused {
@@ -59,11 +52,11 @@ export function processTokenAnswer(
   const fields = parseFields(answer.body)
   const refusal = fields === null ? null : oauthError(fields)
   if (refusal !== null) {
-    return failed(refusalFailure(refusal, { status, rules: request.refusals, sent: answer.sent }))
+    return failed(refusalFailure(refusal, { status, rules: rules.refusals, sent: answer.sent }))
   }
-  if (status !== 200 || fields === null) {
+  if (status !== 200 || fields === null || isErrorMember(fields.error)) {
     const shape = answer.body === null ? 'more than 1 MiB' : 'no JSON object'
-    const said = fields === null ? shape : 'no token'
+    const said = fields === null ? shape : 'an error of unknown form'
     return failed(
       breachFailure(
         'oauth_unrecognized_error_response',
@@ -71,12 +64,12 @@ export function processTokenAnswer(
       ),
     )
   }
-  return processTokenFields(request, fields)
+  return processTokenFields(rules, fields)
 }
 
-function processTokenFields(request: TokenRequest, fields: Fields): Minted | Refused {
+function processTokenFields(rules: AnswerRules, fields: Fields): Minted | Refused {
   const token = fields.access_token
-  if (typeof token !== 'string' || token === '') {
+  if (typeof token !== 'string' || NO_TOKENS.includes(token)) {
     return failed(
       breachFailure('oauth_empty_access_token', 'Token endpoint answered without a token'),
     )
@@ -99,7 +92,7 @@ function processTokenFields(request: TokenRequest, fields: Fields): Minted | Ref
     )
   }
   const lifetimeMs =
-    fields.expires_in === undefined ? request.fallbackLifetimeMs : parseSecondsMs(fields.expires_in)
+    fields.expires_in === undefined ? rules.fallbackLifetimeMs : parseSecondsMs(fields.expires_in)
   if (lifetimeMs === null || lifetimeMs <= 0) {
     return failed(
       breachFailure(
@@ -108,22 +101,25 @@ function processTokenFields(request: TokenRequest, fields: Fields): Minted | Ref
       ),
     )
   }
-  const refreshToken = fields.refresh_token
   return {
     kind: 'minted',
     token: new Secret(token),
     lifetimeMs: Math.min(lifetimeMs, LIFETIME_MS_MAX),
     refreshInMs: parseSecondsMs(fields.refresh_in),
-    refreshToken:
-      typeof refreshToken === 'string' && refreshToken !== '' ? new Secret(refreshToken) : null,
+    rotated: rotatedOf(rules, fields.refresh_token),
   }
+}
+
+function rotatedOf({ rotates }: AnswerRules, refreshToken: unknown): ReadonlyMap<string, Secret> {
+  const isGiven = typeof refreshToken === 'string' && refreshToken !== ''
+  return new Map(rotates !== null && isGiven ? [[rotates, new Secret(refreshToken)]] : [])
 }
 
 /**
  * A number of seconds as servers write it: a finite number, or a string of digits. What JavaScript
  * would merely coerce (`""`, `true`, `[1]`, `"1e3"`) is none: null.
  */
-export function parseSecondsMs(value: unknown): number | null {
+function parseSecondsMs(value: unknown): number | null {
   if (typeof value === 'string') return /^\d{1,10}$/.test(value) ? Number(value) * 1_000 : null
   if (typeof value !== 'number' || Number.isNaN(value)) return null
   return Math.floor(Math.min(value, LIFETIME_MS_MAX / 1_000)) * 1_000
@@ -147,13 +143,18 @@ function isFields(value: unknown): value is Fields {
 
 /** An OAuth error may come with any status, 200 included; it is never a token. */
 function oauthError(fields: Fields): OAuthError | null {
-  if (typeof fields.error !== 'string' || fields.error === '') return null
+  if (typeof fields.error !== 'string' || !isErrorMember(fields.error)) return null
   const text = (value: unknown) => (typeof value === 'string' ? value : '')
   return {
     error: fields.error,
     description: text(fields.error_description),
     subtype: text(fields.error_subtype),
   }
+}
+
+/** Some servers send an empty error beside a good token. */
+function isErrorMember(error: unknown): boolean {
+  return error !== undefined && error !== null && error !== ''
 }
 
 function failed(failure: Failure): Refused {

@@ -1,75 +1,58 @@
-import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
-import type { Clock } from '../system/clock.ts'
-import type { Fetch, FetchResponse } from '../system/fetch.ts'
+import type { FetchResponse } from '../system/fetch.ts'
 import { signAssertion } from './assertion.ts'
 import { unreachableFailure } from './refusal.ts'
 import { scrub } from './scrub.ts'
-import type { FormValue, TokenRequest } from './token-request.ts'
-
-/** One deadline over connecting, headers and the whole body. */
-const TIMEOUT_MS = 10_000
+import type {
+  InputIo,
+  InputValue,
+  JsonValue,
+  Refused,
+  RequestValue,
+  TokenAnswer,
+  TokenRequest,
+} from './token-request.ts'
 
 /** Token answers are a few kilobytes; what is larger is no token answer. */
 const BODY_BYTES_MAX = 1_048_576
 
-/** What a token endpoint answered, read whole and not yet judged. */
-export interface TokenAnswer {
-  readonly kind: 'answer'
-  readonly status: number
-  readonly headers: ReadonlyMap<string, string>
-  /** Null when the body was larger than 1 MiB. */
-  readonly body: Uint8Array | null
-  /** Monotonic time from before the request to after the body. */
-  readonly elapsedMs: number
-  /** What was sent, so that it can be scrubbed from whatever came back. */
-  readonly sent: readonly Secret[]
-}
-
-/** No answer came. */
-export interface NoAnswer {
-  readonly kind: 'failed'
-  readonly failure: Failure
-}
-
-/** Sends a token request: only I/O, no judgement. Rejects only when `signal` aborted. */
+/**
+ * Sends a token request: only I/O, no judgement. Answers a failure when an input could not be had or
+ * no answer came; rejects only when `signal` aborted.
+ */
 export async function sendTokenRequest(
-  deps: { readonly fetch: Fetch; readonly clock: Clock },
+  io: InputIo,
   request: TokenRequest,
   signal: AbortSignal,
-): Promise<TokenAnswer | NoAnswer> {
-  const sent: Secret[] = []
-  const form = new URLSearchParams()
-  for (const [name, value] of request.form) form.append(name, await formText(value, sent))
-  const startedMs = deps.clock.monotonicMs()
+): Promise<TokenAnswer | Refused> {
+  const resolved = await resolveRequest(io, request, signal)
+  if (resolved.kind === 'failed') return resolved
+  const { sent, headers, body } = resolved
+  const startedMs = io.clock.monotonicMs()
   const deadline = new AbortController()
   const stopTimer = new AbortController()
-  void deps.clock.sleep(TIMEOUT_MS, stopTimer.signal).then(() => deadline.abort())
+  void io.clock.sleep(request.timeoutMs, stopTimer.signal).then(() => deadline.abort())
   try {
-    const response = await deps.fetch({
-      method: 'POST',
+    const response = await io.fetch({
+      method: request.method,
       url: request.url.href,
-      headers: new Map([
-        ['content-type', 'application/x-www-form-urlencoded'],
-        ['accept', 'application/json'],
-      ]),
-      body: Buffer.from(form.toString()),
+      headers,
+      body,
       signal: AbortSignal.any([signal, deadline.signal]),
     })
-    const body = await readBody(response)
-    const elapsedMs = deps.clock.monotonicMs() - startedMs
+    const answered = await readBody(response)
     return {
       kind: 'answer',
       status: response.status,
       headers: response.headers,
-      body,
-      elapsedMs,
+      body: answered,
+      elapsedMs: io.clock.monotonicMs() - startedMs,
       sent,
     }
   } catch (error) {
     if (signal.aborted || !(error instanceof Error)) throw error
     const reason = deadline.signal.aborted
-      ? `no complete answer within ${TIMEOUT_MS / 1_000} s`
+      ? `no complete answer within ${request.timeoutMs / 1_000} s`
       : scrub(networkReason(error), sent)
     return { kind: 'failed', failure: unreachableFailure(request.url.host, reason) }
   } finally {
@@ -77,11 +60,70 @@ export async function sendTokenRequest(
   }
 }
 
-async function formText(value: FormValue, sent: Secret[]): Promise<string> {
-  if (typeof value === 'string') return value
-  const secret = value instanceof Secret ? value : await signAssertion(value)
-  sent.push(secret)
-  return secret.reveal()
+interface Resolved {
+  readonly kind: 'resolved'
+  readonly headers: ReadonlyMap<string, string>
+  readonly body: Uint8Array | null
+  readonly sent: readonly Secret[]
+}
+
+/** Makes and reads whatever is to be sent; the first input that cannot be had ends it. */
+async function resolveRequest(
+  io: InputIo,
+  request: TokenRequest,
+  signal: AbortSignal,
+): Promise<Resolved | Refused> {
+  const sent: Secret[] = []
+  const text = async (value: RequestValue): Promise<string | Refused> => {
+    if (typeof value === 'string') return value
+    const read = await secretOf(io, value, signal)
+    if (read.kind === 'failed') return read
+    sent.push(read.value)
+    return read.value.reveal()
+  }
+  const headers = new Map([['accept', 'application/json']])
+  for (const [name, value] of request.headers) {
+    const read = await text(value)
+    if (typeof read !== 'string') return read
+    headers.set(name, read)
+  }
+  const { body } = request
+  if (body.kind === 'none') return { kind: 'resolved', headers, body: null, sent }
+  const form = new URLSearchParams()
+  const members: Record<string, JsonValue> = {}
+  for (const [name, value] of body.kind === 'form' ? body.fields : body.members) {
+    const read = isRequestValue(value) ? await text(value) : value
+    if (isRefused(read)) return read
+    if (body.kind === 'form') form.append(name, String(read))
+    else members[name] = read
+  }
+  const isForm = body.kind === 'form'
+  headers.set('content-type', isForm ? 'application/x-www-form-urlencoded' : 'application/json')
+  const bytes = Buffer.from(isForm ? form.toString() : JSON.stringify(members))
+  return { kind: 'resolved', headers, body: bytes, sent }
+}
+
+async function secretOf(
+  io: InputIo,
+  value: Exclude<RequestValue, string>,
+  signal: AbortSignal,
+): Promise<InputValue | Refused> {
+  if (value instanceof Secret) return { kind: 'value', value }
+  if (value.kind === 'input') return value.read(io, signal)
+  return { kind: 'value', value: await signAssertion(value, io.random) }
+}
+
+function isRequestValue(value: RequestValue | JsonValue): value is RequestValue {
+  if (typeof value === 'string' || value instanceof Secret) return true
+  return typeof value === 'object' && 'kind' in value && isKind(value.kind)
+}
+
+function isKind(kind: unknown): boolean {
+  return kind === 'assertion' || kind === 'input'
+}
+
+function isRefused(value: JsonValue | Refused): value is Refused {
+  return typeof value === 'object' && 'kind' in value && value.kind === 'failed'
 }
 
 async function readBody(response: FetchResponse): Promise<Uint8Array | null> {

@@ -51,6 +51,12 @@ export const generic: ProviderType = {
   },
 }
 
+/** Headers that HTTP itself or the body needs. */
+const HTTP_HEADERS: ReadonlySet<string> = new Set([
+  ...['host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
+  ...['content-length', 'content-type', 'content-encoding', 'expect', 'accept', 'accept-encoding'],
+])
+
 function family(provider: ProviderRecord): Family {
   const protocol = config(provider, 'PROTOCOL')
   if (protocol === '' || protocol === 'openai') return 'openai'
@@ -64,10 +70,7 @@ function family(provider: ProviderRecord): Family {
 function auth(provider: ProviderRecord): RouteAuth | null {
   const header = config(provider, 'AUTH_HEADER').toLowerCase()
   if (header === '') return null
-  if (
-    !/^[a-z0-9-]{1,64}$/.test(header) ||
-    /^(host|content-length|connection|transfer-encoding)$/.test(header)
-  ) {
+  if (!/^[a-z0-9-]{1,64}$/.test(header) || HTTP_HEADERS.has(header)) {
     throw new AppError('invalid_config', `AUTH_HEADER "${header}" cannot carry a key`)
   }
   return { header, prefix: header === 'authorization' ? 'Bearer ' : '' }

@@ -1,14 +1,17 @@
 import { checkEndpoint } from '../core/endpoint.ts'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
+import { TOKEN_REQUEST_DEFAULTS } from '../oauth/mint.ts'
 import { normalizeRsaKey } from '../oauth/private-key.ts'
-import type { FormValue, RefusalRule, TokenRequest } from '../oauth/token-request.ts'
+import { type AnswerRules, processTokenAnswer } from '../oauth/token-answer.ts'
+import type { RefusalRule, RequestValue, TokenRequest } from '../oauth/token-request.ts'
 import type { ProviderRules } from './provider-type.ts'
 
 const TOKEN_URL = 'https://oauth2.googleapis.com/token'
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const ASSERTION_SECONDS = 3_600
 const FILE_CHARS_MAX = 65_536
+const LEAD_MS = 300_000
 
 /** A service account's key file, checked. */
 export interface ServiceAccountKey {
@@ -89,6 +92,12 @@ const REFUSALS: readonly RefusalRule[] = [
   },
 ]
 
+const ANSWER_RULES: AnswerRules = {
+  refusals: REFUSALS,
+  fallbackLifetimeMs: 3_600_000,
+  rotates: null,
+}
+
 /**
  * Reads a service account's JSON key file.
  *
@@ -131,29 +140,33 @@ export function parseServiceAccountKey(json: Secret, rules: ProviderRules): Serv
 export function serviceAccountGrant(key: ServiceAccountKey, nowMs: number): TokenRequest {
   const issuedAt = Math.floor(nowMs / 1_000)
   return {
+    ...TOKEN_REQUEST_DEFAULTS,
     url: key.tokenUrl,
-    form: new Map<string, FormValue>([
-      ['grant_type', 'urn:ietf:params:oauth:grant-type:jwt-bearer'],
-      [
-        'assertion',
-        {
-          kind: 'assertion',
-          algorithm: 'RS256',
-          privateKey: key.privateKey,
-          header: { kid: key.privateKeyId },
-          claims: {
-            iss: key.clientEmail,
-            scope: SCOPE,
-            aud: key.tokenUrl.href,
-            iat: issuedAt,
-            exp: issuedAt + ASSERTION_SECONDS,
+    body: {
+      kind: 'form',
+      fields: new Map<string, RequestValue>([
+        ['grant_type', 'urn:ietf:params:oauth:grant-type:jwt-bearer'],
+        [
+          'assertion',
+          {
+            kind: 'assertion',
+            algorithm: 'RS256',
+            privateKey: key.privateKey,
+            header: { kid: key.privateKeyId },
+            claims: {
+              iss: key.clientEmail,
+              scope: SCOPE,
+              aud: key.tokenUrl.href,
+              iat: issuedAt,
+              exp: issuedAt + ASSERTION_SECONDS,
+            },
+            hasJti: false,
           },
-        },
-      ],
-    ]),
-    leadMs: 300_000,
-    fallbackLifetimeMs: 3_600_000,
-    refusals: REFUSALS,
+        ],
+      ]),
+    },
+    judge: (answer, atMs) => processTokenAnswer(ANSWER_RULES, answer, atMs),
+    leadMs: () => LEAD_MS,
   }
 }
 

@@ -1,10 +1,10 @@
 import type { EndpointAllowList } from '../core/endpoint.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { RouteShape } from '../core/route.ts'
-import type { TokenRequest } from '../oauth/token-request.ts'
+import type { Grant } from '../oauth/token-request.ts'
 
 /** A key of credential material that a provider type takes. */
-export interface CredentialKey {
+interface CredentialKey {
   /** Also the environment variable that commonly holds it. */
   readonly name: string
   readonly aliases: readonly string[]
@@ -12,7 +12,7 @@ export interface CredentialKey {
 }
 
 /** A configuration key that a provider type takes. */
-export interface ConfigKey {
+interface ConfigKey {
   readonly name: string
   readonly description: string
   readonly isRequired: boolean
@@ -21,18 +21,22 @@ export interface ConfigKey {
 /** What the operator allows; handed to the pure functions of a provider type. */
 export interface ProviderRules {
   readonly allowList: EndpointAllowList
+  /** Folders below which token files may lie. */
+  readonly subjectTokenDirs: readonly string[]
+  /** Whether a configuration may name a program to run. */
+  readonly mayExecute: boolean
 }
 
 /**
  * Which credential a route sends: the provider's minted token, or one key of its material. Only a
  * type whose material is itself what the vendor wants in a header may say `material`.
  */
-export type CredentialChoice =
+type CredentialChoice =
   | { readonly kind: 'token' }
   | { readonly kind: 'material'; readonly key: string }
 
 /** A route and the credential that goes with it. */
-export interface ProviderRoute {
+interface ProviderRoute {
   readonly shape: RouteShape
   readonly credential: CredentialChoice
 }
@@ -56,15 +60,11 @@ export interface ProviderType {
   /** The grant's name in OpenShell's status (`google_service_account_jwt`); '' without one. */
   readonly strategy: string
   /**
-   * The token request for this provider at `nowMs`, or null when the provider, as configured, has a
+   * The grant for this provider at `nowMs`, or null when the provider, as configured, has a
    * static key. Throws `AppError` when material or configuration cannot work, so that calling it is
    * also the check at configuration.
    */
-  readonly grant: (
-    provider: ProviderRecord,
-    nowMs: number,
-    rules: ProviderRules,
-  ) => TokenRequest | null
+  readonly grant: (provider: ProviderRecord, nowMs: number, rules: ProviderRules) => Grant | null
   /**
    * How the vendor serves a model. Throws `AppError` when the configuration or the model id cannot
    * work.

@@ -2,11 +2,9 @@ import type { Credential } from '../core/credential.ts'
 import type { Failure } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
-import { processTokenAnswer } from '../oauth/token-answer.ts'
-import { sendTokenRequest, type TokenAnswer } from '../oauth/token-endpoint.ts'
-import type { TokenRequest } from '../oauth/token-request.ts'
-import type { Clock } from '../system/clock.ts'
-import type { Fetch } from '../system/fetch.ts'
+import { type MintAttempt, type MintDeps, mint } from '../oauth/mint.ts'
+import { outcomeUnknownFailure } from '../oauth/refusal.ts'
+import type { Grant } from '../oauth/token-request.ts'
 import type { ProviderRules, ProviderType } from './provider-type.ts'
 
 /** What one refresh brought. */
@@ -40,72 +38,112 @@ export interface CredentialRefresher {
   needsRefresh(credential: Credential, nowMs: number): boolean
   /**
    * Mints once, with at most one immediate second try when the vendor calls the input stale or the
-   * clock wrong. Answers a failure instead of throwing; rejects only when `signal` aborted.
+   * clock wrong. Answers a failure instead of throwing; rejects only when `signal` aborted, or with
+   * an `AppError` when material or configuration cannot work.
    */
   refresh(provider: ProviderRecord, signal: AbortSignal): Promise<RefreshResult>
 }
 
 /** What a refresher needs of the outside world. */
-export interface RefresherDeps {
-  readonly fetch: Fetch
-  readonly clock: Clock
+export interface RefresherDeps extends MintDeps {
   readonly rules: ProviderRules
 }
 
 /** Server clocks that are further off than this are a lie, not an offset. */
 const OFFSET_MS_MAX = 86_400_000
 
+/** What stands for the host of tokens that are made here. */
+const LOCAL_HOST = 'local'
+
+/** A fallback's token is used no longer than this before the endpoint is asked again. */
+const FALLBACK_MS = 300_000
+
 /** Builds the refresher of a provider type from its grant. */
 export function createRefresher(type: ProviderType, deps: RefresherDeps): CredentialRefresher {
   // By token host: how far the vendor's clock is ahead of ours, learnt when it complained.
   const offsets = new Map<string, number>()
 
-  const grantAt = (provider: ProviderRecord, nowMs: number): TokenRequest => {
-    const request = type.grant(provider, nowMs, deps.rules)
-    if (request === null) throw new TypeError(`Provider "${provider.name}" has nothing to refresh`)
-    return request
+  const grantAt = (provider: ProviderRecord, nowMs: number): Grant => {
+    const grant = type.grant(provider, nowMs, deps.rules)
+    if (grant === null) throw new TypeError(`Provider "${provider.name}" has nothing to refresh`)
+    return grant
+  }
+
+  const hostOf = (provider: ProviderRecord): string => {
+    const grant = grantAt(provider, deps.clock.nowMs())
+    return grant.kind === 'request' ? grant.url.host : LOCAL_HOST
   }
 
   const attempt = async (provider: ProviderRecord, signal: AbortSignal): Promise<Attempt> => {
-    const requestedAtMs = deps.clock.nowMs()
-    const { host } = grantAt(provider, requestedAtMs).url
-    const request = grantAt(provider, requestedAtMs + (offsets.get(host) ?? 0))
-    const answer = await sendTokenRequest(deps, request, signal)
-    if (answer.kind === 'failed') return { result: answer, answer: null, host }
-    const judged = processTokenAnswer(request, answer, deps.clock.nowMs())
-    if (judged.kind === 'failed') return { result: judged, answer, host }
-    const result: RefreshResult = {
-      kind: 'minted',
-      token: judged.token,
-      lifetimeMs: judged.lifetimeMs,
-      requestedAtMs,
-      refreshInMs: judged.refreshInMs,
-      leadMs: request.leadMs,
-      rotatedMaterial: new Map(),
+    const host = hostOf(provider)
+    const vendorNowMs = deps.clock.nowMs() + (offsets.get(host) ?? 0)
+    const grant = grantAt(provider, vendorNowMs)
+    const minted = await mint(deps, grant, { vendorNowMs, signal })
+    const fallback = grant.kind === 'request' ? grant.fallback : null
+    if (fallback !== null && minted.result.kind === 'failed' && isOutage(minted.result.failure)) {
+      const instead = await mint(deps, fallback, { vendorNowMs, signal })
+      if (instead.result.kind === 'minted') {
+        const refreshInMs = Math.min(FALLBACK_MS, instead.result.lifetimeMs / 2)
+        const result = { ...instead.result, refreshInMs }
+        return {
+          ...instead,
+          result,
+          host,
+          outcome: outcomeOf(deps, fallback, { ...instead, result }),
+        }
+      }
     }
-    return { result, answer, host }
+    return { ...minted, host, outcome: outcomeOf(deps, grant, minted) }
   }
 
   return {
     providerType: type.type,
-    host: provider => grantAt(provider, deps.clock.nowMs()).url.host,
+    host: hostOf,
     needsRefresh: (credential, nowMs) => credential.dueAtMs !== null && credential.dueAtMs <= nowMs,
     async refresh(provider, signal) {
       const first = await attempt(provider, signal)
-      if (first.result.kind === 'minted') return first.result
-      const { failure } = first.result
+      if (first.outcome.kind === 'minted') return first.outcome
+      const { failure } = first.outcome
       if (failure.class === 'C') learnOffset(offsets, first, deps.clock.nowMs())
-      if (failure.class !== 'C' && failure.class !== 'S') return first.result
+      if (failure.class !== 'C' && failure.class !== 'S') return first.outcome
       const second = await attempt(provider, signal)
-      return second.result.kind === 'minted' ? second.result : settle(second.result.failure)
+      return second.outcome.kind === 'minted' ? second.outcome : settle(second.outcome.failure)
     },
   }
 }
 
-interface Attempt {
-  readonly result: RefreshResult
-  readonly answer: TokenAnswer | null
+interface Attempt extends MintAttempt {
+  readonly outcome: RefreshResult
   readonly host: string
+}
+
+function isOutage({ class: failureClass }: Failure): boolean {
+  return failureClass === 'T' || failureClass === 'H' || failureClass === 'X'
+}
+
+function outcomeOf(
+  deps: RefresherDeps,
+  grant: Grant,
+  { result, answer, elapsedMs }: MintAttempt,
+): RefreshResult {
+  if (result.kind === 'failed') {
+    // Nobody knows whether the endpoint has taken what may be spent only once.
+    const isUnknown = grant.kind === 'request' && grant.isSingleUse && answer === null
+    const isT = result.failure.class === 'T'
+    return isUnknown && isT
+      ? { kind: 'failed', failure: outcomeUnknownFailure(result.failure) }
+      : result
+  }
+  return {
+    kind: 'minted',
+    token: result.token,
+    lifetimeMs: result.lifetimeMs,
+    // By the monotonic clock, so that a step of the wall clock meanwhile does not count.
+    requestedAtMs: Math.floor(deps.clock.nowMs() - elapsedMs),
+    refreshInMs: result.refreshInMs,
+    leadMs: grant.leadMs(result.lifetimeMs),
+    rotatedMaterial: result.rotated,
+  }
 }
 
 /** A vendor that finds the input stale or the clock wrong twice in a row will not change its mind. */

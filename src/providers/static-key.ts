@@ -113,11 +113,22 @@ export function checkBaseUrl(
   return `${url.origin}${url.pathname}`.replace(/\/+$/, '')
 }
 
-/** The vendor's own key name, else the only key or the first in sorted order. */
+/**
+ * The vendor's own key name, else the only key or the first in sorted order. The key is held to one
+ * word of printable characters: a header takes nothing else, and a key file or a PEM, which must
+ * never become a bearer, is no such word.
+ */
 export function anyKey(provider: ProviderRecord, keyName: string): string {
-  if (provider.material.has(keyName)) return keyName
-  const first = [...provider.material.keys()].sort()[0]
-  if (first !== undefined) return first
+  const name = provider.material.has(keyName) ? keyName : [...provider.material.keys()].sort()[0]
+  const key = provider.material.get(name ?? '')
+  if (name !== undefined && key !== undefined) {
+    if (/^(?!\{)[\x21-\x7e]+$/.test(key.reveal())) return name
+    throw new AppError(
+      'invalid_credential',
+      `The credential ${name} is not an API key: expected printable characters without spaces`,
+      { hint: 'Look for a line end, quotes or a whole file in it' },
+    )
+  }
   throw new AppError('invalid_credential', `The credential ${keyName} is missing`, {
     hint: `Add --credential ${keyName} to take it from the environment`,
   })
@@ -131,6 +142,7 @@ function passThrough(protocol: Protocol, path: string): Operation {
     model: protocol === 'model_discovery' ? 'keep' : 'replace',
     version: null,
     dropQuery: [],
+    removeMembers: [],
   }
 }
 

@@ -40,7 +40,7 @@ export function resolveVertexAddress(
   }
   const url = parseBaseUrl(config.baseUrl, allowList)
   const path =
-    /^(?:\/v1(?:beta1)?(?:\/projects\/([^/]+)(?:\/locations\/([^/]+)(?:\/.*)?)?)?)?\/?$/.exec(
+    /^(?:\/v1(?:beta1)?(?:\/projects(?:\/([^/]+)(?:\/locations(?:\/([^/]+)(?:\/.*)?)?)?)?)?)?\/?$/.exec(
       url.pathname,
     )
   if (path === null) {

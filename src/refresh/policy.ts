@@ -4,7 +4,7 @@ import { unreachable } from '../core/unreachable.ts'
 /** A token's end is never cut closer than this before requests start to wait for a new one. */
 const MANDATORY_MS = 60_000
 
-/** After a success the vendor is left in peace for this long. */
+/** After an answer that was no plain trouble the vendor is left in peace for this long. */
 const FLOOR_MS = 15_000
 
 /** Forced refreshes (a refused token, a person's wish) are at least this far apart. */
@@ -20,9 +20,6 @@ const BACKOFF_FLOOR_MS = 500
 const BACKOFF_BASE_MS = 1_000
 const BACKOFF_CAP_MS = 60_000
 
-/** An answer that is no token comes from something broken or hostile; it is asked less often. */
-const BREACH_BASE_MS = 5_000
-
 /** Near and after the end of the token, a transient failure is tried again at least this often. */
 const URGENT_MS = 2_000
 
@@ -37,9 +34,13 @@ export interface RefreshPlan {
 
 /**
  * Plans the refresh of a fresh token. Everything is scaled by the token's life L, so that an
- * eight-second token lives as well as an hour's: lead = min(source, L/2), jitter at most lead/5,
- * mandatory = min(60 s, L/10) before the end, floor = min(15 s, L/4) after the mint. The jitter is
- * drawn once, here; drawing it again at each check would make everyone refresh at the early edge.
+ * eight-second token lives as well as an hour's: mandatory = min(60 s, L/10) before the end, lead =
+ * min(source, L/2) but at least twice that, jitter at most lead/5, floor = min(15 s, L/4) after the
+ * mint. A hint of the vendor's may bring the refresh forward and never puts it off beyond the lead.
+ * The jitter is drawn once, here; drawing it again at each check would make everyone refresh at the
+ * early edge.
+ *
+ * Hence issued + floor ≤ due < mandatory < expires, for every life, lead, hint and draw.
  */
 export function planRefresh(token: {
   /** From before the request left. */
@@ -52,14 +53,14 @@ export function planRefresh(token: {
   readonly fraction: number
 }): RefreshPlan {
   const { issuedAtMs, lifetimeMs } = token
-  const leadMs = Math.min(token.leadMs, lifetimeMs / 2)
-  const jitterMs = (leadMs / 5) * token.fraction
-  const hint = token.refreshInMs
-  const isHintUsable = hint !== null && hint > 0 && hint < lifetimeMs
-  const afterMs = (isHintUsable ? hint : lifetimeMs - leadMs) - jitterMs
+  const mandatoryMs = Math.min(MANDATORY_MS, lifetimeMs / 10)
+  const leadMs = Math.min(Math.max(token.leadMs, 2 * mandatoryMs), lifetimeMs / 2)
+  const hintMs = token.refreshInMs ?? 0
+  const advisoryMs = Math.min(lifetimeMs - leadMs, hintMs > 0 ? hintMs : lifetimeMs)
+  const afterMs = advisoryMs - (leadMs / 5) * token.fraction
   return {
-    dueAtMs: Math.round(issuedAtMs + Math.max(afterMs, Math.min(FLOOR_MS, lifetimeMs / 4))),
-    mandatoryAtMs: Math.round(issuedAtMs + lifetimeMs - Math.min(MANDATORY_MS, lifetimeMs / 10)),
+    dueAtMs: Math.round(issuedAtMs + Math.max(afterMs, floorMs(lifetimeMs))),
+    mandatoryAtMs: Math.round(issuedAtMs + lifetimeMs - mandatoryMs),
     expiresAtMs: Math.round(issuedAtMs + lifetimeMs),
   }
 }
@@ -68,9 +69,9 @@ export function planRefresh(token: {
  * Plans the next attempt when the vendor handed out the token that we had: normal for sources that
  * cache theirs, so it is asked again as the end comes nearer.
  */
-export function planSameToken(nowMs: number, expiresAtMs: number, lifetimeMs: number): number {
-  const remainingMs = Math.max(0, expiresAtMs - nowMs)
-  return Math.round(nowMs + Math.max(Math.min(FLOOR_MS, lifetimeMs / 4), remainingMs / 6))
+export function planSameToken(nowMs: number, token: Life): number {
+  const remainingMs = Math.max(0, token.expiresAtMs - nowMs)
+  return Math.round(nowMs + Math.max(floorMs(lifeMs(token)), remainingMs / 6))
 }
 
 /**
@@ -78,13 +79,15 @@ export function planSameToken(nowMs: number, expiresAtMs: number, lifetimeMs: nu
  *
  * Transient failures back off with full jitter, but the next attempt is never later than a quarter
  * of the life that remains, and within the last tenth and after the end it is at most 2 s away. A
- * time that the vendor named in `Retry-After` is kept in any case.
+ * time that the vendor named in `Retry-After` is kept in any case. A vendor that throttles without
+ * naming one, and whoever answers with something that is no token, is left in peace for the floor
+ * that also follows a success, for asking more often makes neither better.
  */
 export function planRetry(attempt: {
   readonly failure: Failure
   readonly nowMs: number
   /** The current token's life; null without a token. */
-  readonly token: { readonly issuedAtMs: number; readonly expiresAtMs: number } | null
+  readonly token: Life | null
   /** Failures in a row, this one included. */
   readonly consecutiveFailures: number
   /** Uniform in [0, 1). */
@@ -101,9 +104,7 @@ export function planRetry(attempt: {
     case 'H':
       return Math.round(nowMs + throttledWaitMs(attempt))
     case 'X':
-      return Math.round(
-        nowMs + Math.min(backoffMs(attempt, BREACH_BASE_MS), patienceMs(attempt, BREACH_BASE_MS)),
-      )
+      return Math.round(nowMs + peacefulWaitMs(attempt, backoffMs(attempt, FLOOR_MS)))
     case 'T':
       return Math.round(
         nowMs + Math.min(backoffMs(attempt, BACKOFF_BASE_MS), patienceMs(attempt, URGENT_MS)),
@@ -113,20 +114,49 @@ export function planRetry(attempt: {
   }
 }
 
-/** The earliest instant of the next forced refresh of a credential. */
-export function forcedFloorAtMs(credential: {
+/**
+ * The earliest instant of the next forced refresh of a credential: min(30 s, L/4) after the last, and
+ * never before the time that a throttling vendor named.
+ */
+export function nextForcedAtMs(credential: {
   readonly lastForcedAtMs: number
-  readonly lifetimeMs: number
+  readonly token: Life | null
+  readonly failure: Failure | null
+  readonly dueAtMs: number | null
 }): number {
-  return credential.lastForcedAtMs + Math.min(FORCED_FLOOR_MS, credential.lifetimeMs / 4)
+  const { lastForcedAtMs, token, failure, dueAtMs } = credential
+  const floorAtMs =
+    lastForcedAtMs + Math.min(FORCED_FLOOR_MS, token === null ? Infinity : lifeMs(token) / 4)
+  const isThrottled = failure !== null && failure.class === 'H' && failure.retryAfterMs > 0
+  return Math.round(isThrottled ? Math.max(floorAtMs, dueAtMs ?? 0) : floorAtMs)
+}
+
+/** A token's two ends. */
+interface Life {
+  readonly issuedAtMs: number
+  readonly expiresAtMs: number
 }
 
 type Attempt = Parameters<typeof planRetry>[0]
 
+function lifeMs(token: Life): number {
+  return token.expiresAtMs - token.issuedAtMs
+}
+
+function floorMs(lifetimeMs: number): number {
+  return Math.min(FLOOR_MS, lifetimeMs / 4)
+}
+
 function throttledWaitMs(attempt: Attempt): number {
-  const named = attempt.failure.retryAfterMs
-  if (named > 0) return named + BACKOFF_BASE_MS * attempt.fraction
-  return Math.min(THROTTLED_MS, Math.max(patienceMs(attempt, URGENT_MS), URGENT_MS))
+  const namedMs = attempt.failure.retryAfterMs
+  if (namedMs > 0) return namedMs + BACKOFF_BASE_MS * attempt.fraction
+  return peacefulWaitMs(attempt, THROTTLED_MS * (1 - attempt.fraction / 5))
+}
+
+/** The wait that was asked for, but within the life that remains and never below the floor. */
+function peacefulWaitMs(attempt: Attempt, waitMs: number): number {
+  const peaceMs = attempt.token === null ? FLOOR_MS : floorMs(lifeMs(attempt.token))
+  return Math.max(peaceMs, Math.min(waitMs, patienceMs(attempt, peaceMs)))
 }
 
 function backoffMs(attempt: Attempt, baseMs: number): number {
@@ -140,6 +170,6 @@ function patienceMs(attempt: Attempt, urgentMs: number): number {
   const { token, nowMs } = attempt
   if (token === null) return urgentMs
   const remainingMs = token.expiresAtMs - nowMs
-  const isUrgent = remainingMs <= (token.expiresAtMs - token.issuedAtMs) / 10
+  const isUrgent = remainingMs <= lifeMs(token) / 10
   return isUrgent ? urgentMs : Math.max(remainingMs / 4, BACKOFF_FLOOR_MS)
 }

@@ -3,32 +3,37 @@ import { AppError } from '../core/errors.ts'
 import type { Failure } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { CredentialRefresher, RefreshResult } from '../providers/refresher.ts'
-import type { Store } from '../store/store.ts'
+import type { Claim, Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
-import { createLimiter } from './limiter.ts'
-import { forcedFloorAtMs } from './policy.ts'
-import { afterAttempt } from './transition.ts'
+import { renewMisdated, watchClock } from './clock-watch.ts'
+import { createInFlight, type Work } from './in-flight.ts'
+import { createLimiter, type Limiter } from './limiter.ts'
+import { nextForcedAtMs } from './policy.ts'
+import { afterAttempt, afterNothing } from './transition.ts'
 
-/** A claim outlives any attempt: queueing, two tries of 10 s each, and the write. */
-const CLAIM_MS = 120_000
+/**
+ * A claim outlives two tries of 10 s each and the write; it is taken anew while an attempt stands in
+ * line. What a killed gateway had claimed is free again after this time.
+ */
+const CLAIM_MS = 30_000
 
-/** Attempts under way at once, in all and per token host. */
-const IN_FLIGHT_MAX = 512
+/** Attempts under way or in line; far more than one sick host can fill, so that no other starves. */
+const IN_FLIGHT_MAX = 10_000
 const PER_HOST_MAX = 16
 
-/** How long the task waits before it asks a store again that did not answer. */
+/** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
 
-/** How long a jump of the wall clock may go unnoticed. */
-const CLOCK_CHECK_MS = 5_000
+/** An attempt waits this often for the store: a minted token is worth some patience. */
+const STORE_RETRIES_MAX = 5
 
-/** A minted token is worth some patience with the store. */
-const SAVE_ATTEMPTS = 4
-
-/** What happened to one attempt. `discarded`: the provider was edited or deleted meanwhile. */
-export type RefreshOutcome =
+/**
+ * What happened to one attempt. `discarded`: the provider was edited or deleted meanwhile, another
+ * gateway mints, or ours stopped before it began.
+ */
+type RefreshOutcome =
   | { readonly kind: 'minted'; readonly credential: Credential }
   | { readonly kind: 'failed'; readonly credential: Credential; readonly failure: Failure }
   | { readonly kind: 'discarded' }
@@ -77,35 +82,44 @@ export function createRefreshTask(
   options: { readonly sweepMs: number },
 ): RefreshTask {
   const limiter = createLimiter(PER_HOST_MAX)
-  const inFlight = new Map<string, Promise<RefreshOutcome>>()
-  const stop = new AbortController()
+  const stopping = new AbortController()
+  const watch = watchClock(deps.clock)
   let sleeper = new AbortController()
+  let isFirst = true
+  // A full house waits for someone to leave.
+  const inFlight = createInFlight<RefreshOutcome>(() => sleeper.abort())
+  const isRefreshing = (credential: Credential) => inFlight.of(credential) !== undefined
+  const refresh = createAttempt(deps, { limiter, stopping: stopping.signal })
 
-  const start = (provider: ProviderRecord | null, claimed: Credential): Promise<RefreshOutcome> => {
-    const place = placeOf(claimed)
-    const running = attempt(deps, limiter, { provider, claimed, signal: stop.signal }).finally(
-      () => {
-        inFlight.delete(place)
-        sleeper.abort()
-      },
-    )
-    inFlight.set(place, running)
-    return running
+  const renew = async (isAll: boolean): Promise<void> => {
+    if (isAll) deps.log.warn('clock.set_back')
+    await patiently(deps, () => renewMisdated(deps, { isAll, isRefreshing })).catch(error => {
+      // A row that cannot be read must not keep the others from their turn.
+      if (!(error instanceof AppError)) throw error
+      deps.log.error('clock.renewal_failed', { error })
+    })
   }
 
   const turn = async (): Promise<number> => {
-    const nowMs = deps.clock.nowMs()
+    const isAll = watch.wasSetBack()
+    if (isAll || isFirst) await renew(isAll)
+    isFirst = false
     const room = IN_FLIGHT_MAX - inFlight.size
-    if (room > 0) {
-      const claim = { owner: deps.owner, nowMs, untilMs: nowMs + CLAIM_MS }
-      for (const claimed of await deps.store.claimDue(claim, room)) {
-        start(null, claimed).catch((error: unknown) => deps.log.error('refresh.broke', { error }))
+    if (room <= 0) return options.sweepMs
+    for (const claimed of await deps.store.claimDue(claimAt(deps), room)) {
+      const running = inFlight.of(claimed)
+      // Our own claim ran out and nobody changed the row: the attempt goes on with the new claim.
+      if (running?.claimed.version === claimed.version - 1) {
+        running.claimed = { ...claimed, lastForcedAtMs: running.claimed.lastForcedAtMs }
+      } else {
+        inFlight
+          .start(claimed, work => refresh(work, null))
+          .catch((error: unknown) => deps.log.error('refresh.broke', { error }))
       }
     }
     const nextAtMs = await deps.store.earliestDueAtMs()
-    const waitMs = nextAtMs === null ? options.sweepMs : nextAtMs - deps.clock.nowMs()
-    // A full house waits for someone to leave; `finally` above ends the sleep.
-    return inFlight.size >= IN_FLIGHT_MAX ? options.sweepMs : Math.min(waitMs, options.sweepMs)
+    if (nextAtMs === null) return options.sweepMs
+    return Math.min(nextAtMs - deps.clock.nowMs(), options.sweepMs)
   }
 
   return {
@@ -117,78 +131,75 @@ export function createRefreshTask(
           deps.log.error('refresh.store_unavailable', { error })
           return STORE_RETRY_MS
         })
-        await sleepUntil(deps.clock, waitMs, AbortSignal.any([signal, sleeper.signal]))
+        await watch.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
       }
-      await Promise.allSettled(inFlight.values())
-      stop.abort()
+      stopping.abort()
+      await inFlight.settled()
     },
     wake: () => sleeper.abort(),
-    isRefreshing: credential => inFlight.has(placeOf(credential)),
+    isRefreshing,
     async force(provider, credential) {
-      const running = inFlight.get(placeOf(credential))
-      if (running !== undefined) return running
+      const running = inFlight.of(credential)
+      if (running !== undefined) return running.outcome
       const nowMs = deps.clock.nowMs()
       if (nowMs < nextForcedAtMs(credential)) return null
-      const claim = { owner: deps.owner, nowMs, untilMs: nowMs + CLAIM_MS }
-      const claimed = await deps.store.claimCredential(claim, credential)
-      if (claimed === null) return { kind: 'discarded' }
-      return start(provider, { ...claimed, lastForcedAtMs: nowMs })
+      return inFlight.start(credential, async work => {
+        const claimed = await deps.store.claimCredential(claimAt(deps), credential)
+        if (claimed !== null) work.claimed = { ...claimed, lastForcedAtMs: nowMs }
+        // Unless the task itself claimed it in the same moment, it was edited or is minted elsewhere.
+        else if (work.claimed === credential) return { kind: 'discarded' }
+        return refresh(work, provider)
+      })
     },
   }
 }
 
-/** When the next forced refresh of a credential may come. */
-export function nextForcedAtMs(credential: Credential): number {
-  const { token } = credential
-  const lifetimeMs = token === null ? 0 : token.expiresAtMs - token.issuedAtMs
-  return forcedFloorAtMs({ lastForcedAtMs: credential.lastForcedAtMs, lifetimeMs })
+function claimAt({ clock, owner }: RefreshDeps): Claim {
+  const nowMs = clock.nowMs()
+  return { owner, nowMs, untilMs: nowMs + CLAIM_MS }
 }
 
-/** Sleeps in slices, so that a wall clock that was stepped or slept through is noticed soon. */
-async function sleepUntil(clock: Clock, waitMs: number, signal: AbortSignal): Promise<void> {
-  const wakeAtMs = clock.nowMs() + waitMs
-  while (!signal.aborted && clock.nowMs() < wakeAtMs) {
-    await clock.sleep(Math.min(CLOCK_CHECK_MS, wakeAtMs - clock.nowMs()), signal)
+type Attempt = (
+  work: Pick<Work<RefreshOutcome>, 'claimed'>,
+  provider: ProviderRecord | null,
+) => Promise<RefreshOutcome>
+
+/** What happens in one attempt: read the provider, mint, plan, write. */
+function createAttempt(
+  deps: RefreshDeps,
+  options: { readonly limiter: Limiter; readonly stopping: AbortSignal },
+): Attempt {
+  return async (work, known) => {
+    const { providerId } = work.claimed
+    const provider = known ?? (await patiently(deps, () => deps.store.getProviderById(providerId)))
+    if (provider === null) return { kind: 'discarded' }
+    const startedMs = deps.clock.monotonicMs()
+    const result = await mint(deps, options, provider)
+    const times = { nowMs: deps.clock.nowMs(), fraction: deps.random.fraction() }
+    const saved = await patiently(deps, () =>
+      deps.store.saveCredential({
+        credential:
+          result === null ? afterNothing(work.claimed) : afterAttempt(work.claimed, result, times),
+        rotatedMaterial: result?.kind === 'minted' ? result.rotatedMaterial : new Map(),
+      }),
+    )
+    const outcome = outcomeOf(saved, result)
+    deps.onOutcome({ provider, outcome, elapsedMs: deps.clock.monotonicMs() - startedMs })
+    return outcome
   }
 }
 
-function placeOf(credential: Credential): string {
-  return `${credential.providerId} ${credential.key}`
-}
-
-async function attempt(
-  deps: RefreshDeps,
-  limiter: ReturnType<typeof createLimiter>,
-  work: {
-    readonly provider: ProviderRecord | null
-    readonly claimed: Credential
-    readonly signal: AbortSignal
-  },
-): Promise<RefreshOutcome> {
-  const provider = work.provider ?? (await deps.store.getProviderById(work.claimed.providerId))
-  if (provider === null) return { kind: 'discarded' }
-  const startedMs = deps.clock.monotonicMs()
-  const result = await mint(deps, limiter, { provider, signal: work.signal })
-  const next = afterAttempt(work.claimed, result, {
-    nowMs: deps.clock.nowMs(),
-    fraction: deps.random.fraction(),
-  })
-  const rotatedMaterial = result.kind === 'minted' ? result.rotatedMaterial : new Map()
-  const saved = await save(deps, { credential: next, rotatedMaterial })
-  const outcome = outcomeOf(saved, result)
-  deps.onOutcome({ provider, outcome, elapsedMs: deps.clock.monotonicMs() - startedMs })
-  return outcome
-}
-
+/** Null when the gateway stopped while this attempt still stood in line. */
 async function mint(
   deps: RefreshDeps,
-  limiter: ReturnType<typeof createLimiter>,
-  work: { readonly provider: ProviderRecord; readonly signal: AbortSignal },
-): Promise<RefreshResult> {
+  { limiter, stopping }: { readonly limiter: Limiter; readonly stopping: AbortSignal },
+  provider: ProviderRecord,
+): Promise<RefreshResult | null> {
   try {
-    const refresher = deps.refresherOf(work.provider)
-    return await limiter.run(refresher.host(work.provider), () =>
-      refresher.refresh(work.provider, work.signal),
+    const refresher = deps.refresherOf(provider)
+    return await limiter.run(refresher.host(provider), async () =>
+      // What has begun is finished, hence no signal that aborts.
+      stopping.aborted ? null : refresher.refresh(provider, new AbortController().signal),
     )
   } catch (error) {
     // Material or configuration that cannot work: stored with --no-verify, or by an older version.
@@ -198,7 +209,7 @@ async function mint(
 }
 
 /** What an unusable configuration means to the refresh task. */
-export function configurationFailure(error: AppError): Failure {
+function configurationFailure(error: AppError): Failure {
   return {
     class: 'P',
     code: 'refresh_configuration_invalid',
@@ -209,23 +220,22 @@ export function configurationFailure(error: AppError): Failure {
   }
 }
 
-async function save(
-  deps: RefreshDeps,
-  write: Parameters<Store['saveCredential']>[0],
-): Promise<Credential | null> {
-  for (let attempts = 1; ; attempts++) {
+/** Does work on the store, again and again while it is unavailable for a moment. */
+async function patiently<T>(deps: RefreshDeps, work: () => Promise<T>): Promise<T> {
+  for (let retries = 0; ; retries++) {
     try {
-      return await deps.store.saveCredential(write)
+      return await work()
     } catch (error) {
-      if (!(error instanceof AppError) || attempts >= SAVE_ATTEMPTS) throw error
-      deps.log.warn('refresh.save_failed', { error, attempts })
+      const isMomentary = error instanceof AppError && error.code === 'store_unavailable'
+      if (!isMomentary || retries >= STORE_RETRIES_MAX) throw error
+      deps.log.warn('refresh.store_unavailable', { error, retries })
       await deps.clock.sleep(STORE_RETRY_MS, new AbortController().signal)
     }
   }
 }
 
-function outcomeOf(saved: Credential | null, result: RefreshResult): RefreshOutcome {
-  if (saved === null) return { kind: 'discarded' }
+function outcomeOf(saved: Credential | null, result: RefreshResult | null): RefreshOutcome {
+  if (saved === null || result === null) return { kind: 'discarded' }
   return result.kind === 'minted'
     ? { kind: 'minted', credential: saved }
     : { kind: 'failed', credential: saved, failure: result.failure }

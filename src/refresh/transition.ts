@@ -1,6 +1,10 @@
 import type { AccessToken, Credential } from '../core/credential.ts'
+import { settleUnknown } from '../oauth/refusal.ts'
 import type { RefreshResult } from '../providers/refresher.ts'
 import { planRefresh, planRetry, planSameToken } from './policy.ts'
+
+/** How far two statements of one token's end may be apart: a second's rounding, and the way here. */
+const WAVERING_MS = 2_000
 
 /** A credential that has never been refreshed and is due at once. */
 export function newCredential(providerId: string, key: string, nowMs: number): Credential {
@@ -33,15 +37,15 @@ export function afterAttempt(
   result: RefreshResult,
   options: { readonly nowMs: number; readonly fraction: number },
 ): Credential {
-  const attempted: Credential = {
-    ...credential,
-    lastAttemptAtMs: options.nowMs,
-    claimedBy: '',
-    claimedUntilMs: 0,
-  }
+  const attempted = { ...afterNothing(credential), lastAttemptAtMs: options.nowMs }
   return result.kind === 'minted'
     ? afterMint(attempted, result, options)
     : afterFailure(attempted, result, options)
+}
+
+/** The credential after an attempt that never began: only its claim ends. */
+export function afterNothing(credential: Credential): Credential {
+  return { ...credential, claimedBy: '', claimedUntilMs: 0 }
 }
 
 function afterMint(
@@ -56,34 +60,47 @@ function afterMint(
     refreshInMs: minted.refreshInMs,
     fraction: options.fraction,
   })
-  const isSame = credential.token?.value.equals(minted.token) ?? false
-  const token: AccessToken = {
+  const fresh: AccessToken = {
     value: minted.token,
-    issuedAtMs:
-      isSame && credential.token !== null ? credential.token.issuedAtMs : minted.requestedAtMs,
+    issuedAtMs: minted.requestedAtMs,
     expiresAtMs: plan.expiresAtMs,
   }
-  return {
+  const succeeded: Credential = {
     ...credential,
-    generation: isSame ? credential.generation : credential.generation + 1,
-    token,
-    dueAtMs: isSame
-      ? planSameToken(options.nowMs, plan.expiresAtMs, minted.lifetimeMs)
-      : plan.dueAtMs,
-    mandatoryAtMs: plan.mandatoryAtMs,
     lastRefreshAtMs: options.nowMs,
     consecutiveFailures: 0,
     failure: null,
     failingSinceMs: 0,
   }
+  const standing = credential.token
+  const isSame = standing?.value.equals(minted.token) ?? false
+  if (standing !== null && isSame && isSameEnd(standing, fresh)) {
+    return { ...succeeded, dueAtMs: planSameToken(options.nowMs, standing) }
+  }
+  return {
+    ...succeeded,
+    generation: isSame ? credential.generation : credential.generation + 1,
+    token: fresh,
+    dueAtMs: plan.dueAtMs,
+    mandatoryAtMs: plan.mandatoryAtMs,
+  }
+}
+
+/**
+ * Vendors count what remains in whole seconds, so the end that a cached token is said to have
+ * wavers. It stays as it was then, and with it everything that routers see.
+ */
+function isSameEnd(standing: AccessToken, fresh: AccessToken): boolean {
+  return Math.abs(standing.expiresAtMs - fresh.expiresAtMs) <= WAVERING_MS
 }
 
 function afterFailure(
   credential: Credential,
-  { failure }: RefreshResult & { readonly kind: 'failed' },
+  result: RefreshResult & { readonly kind: 'failed' },
   options: { readonly nowMs: number; readonly fraction: number },
 ): Credential {
   const consecutiveFailures = credential.consecutiveFailures + 1
+  const failure = settleUnknown(credential.failure, result.failure)
   return {
     ...credential,
     dueAtMs: planRetry({

@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { open, realpath } from 'node:fs/promises'
 import { pino } from 'pino'
 import { Agent, request } from 'undici'
 import type { Clock } from './clock.ts'
+import type { Execute, ExecuteResult } from './execute.ts'
 import type { Fetch } from './fetch.ts'
+import type { Files } from './files.ts'
 import type { Log, LogFields } from './log.ts'
 import type { Random } from './random.ts'
 
@@ -51,6 +55,34 @@ export const realFetch: Fetch = async ({ method, url, headers, body, signal }) =
     ]),
   )
   return { status: answer.statusCode, headers: answerHeaders, body: answer.body }
+}
+
+/** The machine's files. */
+export const realFiles: Files = {
+  realPath: path => realpath(path),
+  async read(path, bytesMax) {
+    await using file = await open(path)
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytesMax), 0, bytesMax, 0)
+    return buffer.subarray(0, bytesRead)
+  },
+}
+
+/** Programs, started without a shell and with no environment but what they are given. */
+export const realExecute: Execute = ({ command, environment, signal, outputBytesMax }) => {
+  const { promise, resolve, reject } = Promise.withResolvers<ExecuteResult>()
+  const [file = '', ...args] = command
+  const options = {
+    env: Object.fromEntries(environment),
+    maxBuffer: outputBytesMax,
+    encoding: 'buffer',
+    signal,
+  } as const
+  const child = execFile(file, args, options, (error, stdout) => {
+    const wasStarted = child.pid !== undefined
+    if (error !== null && !wasStarted) reject(error)
+    else resolve({ code: child.exitCode, stdout })
+  })
+  return promise
 }
 
 /** How a program's log is written. */

@@ -67,7 +67,7 @@ export function bundleFromWire(wire: GetInferenceBundleResponse): Bundle {
 }
 
 function routeToWire(route: ResolvedRoute): WireRoute {
-  const foreign = foreignPath(route.operations)
+  const foreign = foreignPath(route)
   return create(ResolvedRouteSchema, {
     name: route.name,
     baseUrl: route.baseUrl,
@@ -89,8 +89,12 @@ function routeToWire(route: ResolvedRoute): WireRoute {
   })
 }
 
-/** How a sandbox that knows only OpenShell's own fields finds the path of the first operation. */
-function foreignPath(operations: readonly Operation[]): {
+/**
+ * How a sandbox that knows only OpenShell's own fields finds the path of the first operation. Left
+ * to itself it appends `/v1` and the usual path, without the `/v1` when the base URL's path begins
+ * or ends with it.
+ */
+function foreignPath({ operations, baseUrl }: ResolvedRoute): {
   readonly isModelInPath: boolean
   readonly override: string | null
 } {
@@ -98,7 +102,9 @@ function foreignPath(operations: readonly Operation[]): {
   if (first === undefined) return { isModelInPath: false, override: null }
   const inPath = /^\/\{model\}(.*)$/.exec(first.path)
   if (inPath !== null) return { isModelInPath: true, override: inPath[1] ?? '' }
-  const isUsual = first.path === PROTOCOL_PATHS[first.protocol]
+  const segments = new URL(baseUrl).pathname.split('/').filter(segment => segment !== '')
+  const isVersioned = segments[0] === 'v1' || segments.at(-1) === 'v1'
+  const isUsual = isVersioned && first.path === PROTOCOL_PATHS[first.protocol]
   return { isModelInPath: false, override: isUsual ? null : first.path }
 }
 
@@ -109,6 +115,7 @@ function operationToWire(operation: Operation): WireOperation {
     streamPath: operation.streamPath,
     modelEdit: operation.model,
     dropQuery: [...operation.dropQuery],
+    removeMembers: [...operation.removeMembers],
     ...(operation.version === null
       ? {}
       : {
@@ -159,6 +166,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
               fallback: wire.version.fallback,
             },
       dropQuery: wire.dropQuery,
+      removeMembers: wire.removeMembers,
     },
   ]
 }

@@ -17,8 +17,11 @@ import type { Secret } from '../core/secret.ts'
 import { fromServiceError } from './errors.ts'
 import { encodeMessage, methodPath } from './grpc.ts'
 
-/** Messages up to this size are sent and taken. */
+/** The gateway takes messages up to this size. */
 export const MESSAGE_BYTES_MAX = 1_048_576
+
+/** Answers may be larger: the status of all providers is one message. */
+const ANSWER_BYTES_MAX = 67_108_864
 
 /** What a channel needs besides its address. */
 export interface ChannelOptions {
@@ -38,7 +41,7 @@ export interface GatewayChannel extends ChannelOptions {
 /** Opens a channel to `http://host:port` (h2c) or `https://host:port` (TLS). */
 export function openChannel(endpoint: URL, options: ChannelOptions): GatewayChannel {
   const client = new Client(endpoint.host, channelCredentials(endpoint, options.caPem), {
-    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_receive_message_length': ANSWER_BYTES_MAX,
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.initial_reconnect_backoff_ms': 200,

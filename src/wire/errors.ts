@@ -4,6 +4,9 @@ import { AppError, type ErrorCode } from '../core/errors.ts'
 const CODE_HEADER = 'x-openshell-error'
 const HINT_HEADER = 'x-openshell-hint-bin'
 
+/** Status and hint travel in trailers, which peers take up to 8 KiB or so. */
+const TEXT_CHARS_MAX = 1_000
+
 /** The one table from error codes to gRPC statuses. */
 const STATUS_OF: Readonly<Record<ErrorCode, status>> = {
   invalid_usage: status.INVALID_ARGUMENT,
@@ -60,8 +63,13 @@ export function toStatus(error: unknown): StatusAnswer {
       : new AppError('internal', 'The gateway met an internal error')
   const metadata = new Metadata()
   metadata.set(CODE_HEADER, known.code)
-  if (known.hint !== '') metadata.set(HINT_HEADER, Buffer.from(known.hint))
-  return { code: STATUS_OF[known.code], details: known.message, metadata }
+  if (known.hint !== '') metadata.set(HINT_HEADER, Buffer.from(fit(known.hint)))
+  return { code: STATUS_OF[known.code], details: fit(known.message), metadata }
+}
+
+/** A message may quote what a caller sent: any length, and cut through a surrogate pair. */
+function fit(text: string): string {
+  return (text.length > TEXT_CHARS_MAX ? `${text.slice(0, TEXT_CHARS_MAX)}…` : text).toWellFormed()
 }
 
 /** Turns a failed call into an `AppError` with the gateway's own code and hint. */

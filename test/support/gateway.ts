@@ -20,11 +20,19 @@ import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
 import { silentLog } from '../../src/system/log.ts'
-import { createLog, realClock, realFetch, realRandom } from '../../src/system/real.ts'
+import {
+  createLog,
+  realClock,
+  realExecute,
+  realFetch,
+  realFiles,
+  realRandom,
+} from '../../src/system/real.ts'
 import { bundleFromWire } from '../../src/wire/bundle.ts'
 import { callUnary, type GatewayChannel, openChannel, openStream } from '../../src/wire/client.ts'
 import { Delivery } from '../../src/wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { OpenShell } from '../../src/wire/gen/openshell/v1/openshell_pb.ts'
+import { rulesOf } from './outside.ts'
 
 /** The canonical name of the only refreshed type. */
 export const VERTEX = 'google-vertex-ai'
@@ -80,7 +88,10 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
   const channels: GatewayChannel[] = []
 
   const start = async () => {
-    const outside = { clock, random: realRandom, fetch: realFetch, log }
+    const outside = {
+      ...{ clock, random: realRandom, fetch: realFetch, log },
+      ...{ files: realFiles, execute: realExecute },
+    }
     const store = await openStore({ ...outside, masterKey }, `sqlite:${folder}/gateway.db`)
     const gateway = await startGateway(
       { ...outside, store },
@@ -88,7 +99,7 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
         listen: { host: '127.0.0.1', port: 0 },
         adminToken,
         isAuthRequired,
-        rules: { allowList: [new URL(lab.origin).host] },
+        rules: rulesOf([new URL(lab.origin).host]),
         sweepMs: 600_000,
         version: '1.2.3',
       },

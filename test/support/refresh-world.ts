@@ -15,6 +15,7 @@ import type { FetchRequest } from '../../src/system/fetch.ts'
 import { silentLog } from '../../src/system/log.ts'
 import { present } from '../store/records.ts'
 import { FakeClock } from './fake-clock.ts'
+import { noExecute, noFiles, rulesOf } from './outside.ts'
 import { type Script, type ScriptedFetch, scriptedFetch } from './scripted-fetch.ts'
 import { seededRandom } from './seeded-random.ts'
 import { vertexProvider } from './service-account.ts'
@@ -90,7 +91,10 @@ export async function createRefreshWorld(
   const refresher = createRefresher(findProviderType('google-vertex-ai'), {
     fetch: peer.fetch,
     clock,
-    rules: { allowList: HOSTS },
+    random,
+    files: noFiles,
+    execute: noExecute,
+    rules: rulesOf(HOSTS),
   })
   const counted: typeof refresher = {
     ...refresher,

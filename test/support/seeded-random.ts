@@ -2,6 +2,7 @@ import type { Random } from '../../src/system/random.ts'
 
 /** The seed of this run. `SEED=7 npm test` repeats a run that failed. */
 export const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
+console.log(`Reproduce with SEED=${seed}`)
 
 /** Chance that repeats itself (mulberry32). */
 export function seededRandom(from: number = seed): Random {

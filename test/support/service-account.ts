@@ -3,12 +3,10 @@ import type { ProviderRecord } from '../../src/core/provider.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { aProvider } from '../store/records.ts'
 
-const pair = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
 
-/** One key for all tests of a file, because making one takes a while. */
-export const { publicKey } = pair
-/** PKCS#8 PEM of its other half. */
-export const privateKeyPem = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+/** PKCS#8 PEM of a key made for this run; one for all tests of a file, for making one takes a while. */
+export const privateKeyPem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
 /** The text of a service account's key file; `undefined` takes a field away. */
 export function keyFile(fields: Readonly<Record<string, unknown>> = {}): string {

@@ -1,0 +1,56 @@
+import type { Credential } from '../core/credential.ts'
+
+/** An attempt under way. */
+export interface Work<Outcome> {
+  /** The credential as it was last claimed: what the attempt's result will be written over. */
+  claimed: Credential
+  readonly outcome: Promise<Outcome>
+}
+
+/** The attempts under way: one for each credential, as it stands. */
+export interface InFlight<Outcome> {
+  readonly size: number
+  of(credential: Credential): Work<Outcome> | undefined
+  /** Starts an attempt; it is reached by `of` before this returns. */
+  start(
+    credential: Credential,
+    attempt: (work: Pick<Work<Outcome>, 'claimed'>) => Promise<Outcome>,
+  ): Promise<Outcome>
+  /** Resolves when all that were under way have ended. */
+  settled(): Promise<void>
+}
+
+/** Keeps the attempts under way; `onEnd` is called whenever one ends. */
+export function createInFlight<Outcome>(onEnd: () => void): InFlight<Outcome> {
+  // Of a provider that was edited during an attempt, the old and the new one are under way.
+  const underWay = new Set<Promise<Outcome>>()
+  const newest = new Map<string, Work<Outcome>>()
+
+  return {
+    get size() {
+      return underWay.size
+    },
+    of: credential => newest.get(placeOf(credential)),
+    start(credential, attempt) {
+      const place = placeOf(credential)
+      const { promise, resolve } = Promise.withResolvers<Outcome>()
+      const work: Work<Outcome> = { claimed: credential, outcome: promise }
+      underWay.add(promise)
+      newest.set(place, work)
+      const end = () => {
+        underWay.delete(promise)
+        if (newest.get(place) === work) newest.delete(place)
+        onEnd()
+      }
+      resolve(attempt(work).finally(end))
+      return promise
+    },
+    async settled() {
+      await Promise.allSettled(underWay)
+    },
+  }
+}
+
+function placeOf(credential: Credential): string {
+  return `${credential.providerId} ${credential.key}`
+}
