@@ -29,6 +29,7 @@ test('without flags everything has its default', () => {
     refreshIntervalMs: 600_000,
     allowEndpoints: [],
     subjectTokenDirs: ['/var/run/secrets'],
+    mayExecute: false,
     isAuthRequired: true,
     logFormat: 'json',
     logLevel: 'info',
