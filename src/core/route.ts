@@ -9,6 +9,10 @@ export type Protocol =
   | 'openai_completions'
   | 'openai_responses'
   | 'openai_embeddings'
+  | 'aws_bedrock_invoke'
+  | 'aws_bedrock_invoke_stream'
+  | 'aws_bedrock_converse'
+  | 'aws_bedrock_converse_stream'
   | 'model_discovery'
 
 /** What becomes of the body's top-level `model`. `remove` also takes its comma. */
@@ -24,6 +28,16 @@ export interface VersionRule {
   readonly fallback: string
 }
 
+/**
+ * How a protocol that the upstream does not speak is put into one that it does: the name of a
+ * translator of the router, and what it is told. A translated body is parsed and written anew, unless
+ * the translator has to do with answers alone.
+ */
+export interface Translation {
+  readonly name: string
+  readonly options: ReadonlyMap<string, string>
+}
+
 /** How one protocol is carried to the upstream. All of it is data; the router knows no vendor. */
 export interface Operation {
   readonly protocol: Protocol
@@ -37,20 +51,37 @@ export interface Operation {
   readonly removeMembers: readonly string[]
   /** Query parameters of the agent that must not reach this upstream; `*` drops all. */
   readonly dropQuery: readonly string[]
+  /**
+   * Null where the upstream speaks the protocol. Where the body is translated, the edits above do not
+   * apply.
+   */
+  readonly translation: Translation | null
 }
 
-/** Where the credential goes: header name in lower case, and what stands before the token. */
-export interface RouteAuth {
-  readonly header: string
-  readonly prefix: string
-}
+/** How the credential goes with a request. */
+export type RouteAuth =
+  | {
+      /** It is sent. */
+      readonly kind: 'header'
+      /** Header name in lower case. */
+      readonly header: string
+      /** What stands before the credential. */
+      readonly prefix: string
+    }
+  | {
+      /** It signs each request (AWS Signature Version 4) and is JSON: session keys of AWS. */
+      readonly kind: 'sigv4'
+      readonly service: string
+      readonly region: string
+    }
 
 /**
- * An upstream answer that means "this token is dead": the status, unless the first 64 KiB of the
- * body contain one of `unless`.
+ * An upstream answer that means "this token is dead": the status, when the first 64 KiB of the body
+ * contain one of `when` (an empty list asks for nothing) and none of `unless`.
  */
 export interface DeadTokenRule {
   readonly status: number
+  readonly when: readonly string[]
   readonly unless: readonly string[]
 }
 
@@ -61,7 +92,10 @@ export interface RouteShape {
   readonly modelId: string
   readonly operations: readonly Operation[]
   readonly auth: RouteAuth
-  /** Sent when the agent did not send that header. Lower-case names. */
+  /**
+   * Sent when the agent did not send that header; `anthropic-beta`, which is a list, also joins the
+   * agent's own. Lower-case names.
+   */
   readonly defaultHeaders: ReadonlyMap<string, string>
   /** Agent headers that may pass besides the general ones. Lower-case names. */
   readonly allowHeaders: readonly string[]

@@ -113,3 +113,19 @@ test('transport errors become ours without their words', () => {
   const own = new RouterError('bad_request', 'x')
   assert.equal(upstreamFailure(own), own)
 })
+
+test('an AWS SDK is told which exception it was, in the header that it reads', () => {
+  const ROWS: readonly (readonly [RouterErrorCode, string])[] = [
+    ['bad_request', 'ValidationException'],
+    ['not_found', 'ResourceNotFoundException'],
+    ['credential_expired', 'ServiceUnavailableException'],
+    ['upstream_unreachable', 'ServiceUnavailableException'],
+    ['upstream_timeout', 'ModelTimeoutException'],
+    ['internal', 'InternalServerException'],
+  ]
+  for (const [code, exception] of ROWS) {
+    const { headers, body } = errorAnswer('aws', new RouterError(code, 'Say "so"'))
+    assert.equal(headers[headers.indexOf('x-amzn-errortype') + 1], exception)
+    assert.deepEqual(JSON.parse(Buffer.from(body).toString()), { message: 'Say "so"' })
+  }
+})

@@ -1,8 +1,9 @@
 import type { RouteFailure } from '../core/bundle.ts'
+import { unreachable } from '../core/unreachable.ts'
 import { UpstreamError } from './exchange.ts'
 
 /** Whose error format an agent reads. */
-export type Dialect = 'anthropic' | 'openai'
+export type Dialect = 'anthropic' | 'openai' | 'aws'
 
 interface ErrorKind {
   readonly status: number
@@ -40,6 +41,15 @@ const ERROR_KINDS = {
   upstream_timeout: { status: 504, anthropic: 'timeout_error', openai: 'server_error' },
   internal: { status: 500, anthropic: 'api_error', openai: 'server_error' },
 } as const satisfies Readonly<Record<string, ErrorKind>>
+
+/** The exception that AWS SDKs know for such a status; those for 5xx make them try again. */
+const AWS_EXCEPTIONS: ReadonlyMap<number, string> = new Map([
+  [404, 'ResourceNotFoundException'],
+  [500, 'InternalServerException'],
+  [502, 'ServiceUnavailableException'],
+  [503, 'ServiceUnavailableException'],
+  [504, 'ModelTimeoutException'],
+])
 
 /** The router's own error codes. */
 export type RouterErrorCode = keyof typeof ERROR_KINDS
@@ -98,6 +108,7 @@ export function errorAnswer(dialect: Dialect, error: RouterError): WholeAnswer {
     'x-openshell-error',
     error.shownCode,
   ]
+  if (dialect === 'aws') headers.push('x-amzn-errortype', awsException(error))
   if (error.retryAfterMs > 0) {
     headers.push('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)))
   }
@@ -157,9 +168,20 @@ export function instant(atMs: number): string {
 function errorJson(dialect: Dialect, error: RouterError): string {
   const kind = ERROR_KINDS[error.code]
   const { message } = error
-  return JSON.stringify(
-    dialect === 'anthropic'
-      ? { type: 'error', error: { type: kind.anthropic, message } }
-      : { error: { message, type: kind.openai, code: error.shownCode, param: null } },
-  )
+  switch (dialect) {
+    case 'anthropic':
+      return JSON.stringify({ type: 'error', error: { type: kind.anthropic, message } })
+    case 'openai':
+      return JSON.stringify({
+        error: { message, type: kind.openai, code: error.shownCode, param: null },
+      })
+    case 'aws':
+      return JSON.stringify({ message })
+    default:
+      return unreachable(dialect)
+  }
+}
+
+function awsException(error: RouterError): string {
+  return AWS_EXCEPTIONS.get(error.status) ?? 'ValidationException'
 }

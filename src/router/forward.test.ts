@@ -220,7 +220,7 @@ test('model discovery with an operation goes to the upstream without a body', as
 test('errors of the upstream pass through: 4xx, 5xx, redirects, and a 401 of a static key', async () => {
   for (const status of [204, 302, 400, 401, 403, 404, 429, 500, 529]) {
     const { ask, reports } = world({
-      routes: [routeOf({ deadToken: [{ status: 401, unless: [] }] })],
+      routes: [routeOf({ deadToken: [{ status: 401, when: [], unless: [] }] })],
       script: async () => answerOf(status, ['retry-after', '7'], status === 204 ? [] : ['why']),
     })
     const { heard, done } = ask()

@@ -24,6 +24,14 @@ import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
 import { type RenewalDeps, rejected, renewedRoute } from './renewal.ts'
 import { type RequestBody, readBody } from './request-body.ts'
 import { headerValue, upstreamHeaders, upstreamTarget } from './rewrite.ts'
+import { signedHead } from './sigv4.ts'
+import { ANSWER_TRANSLATORS } from './translate/translators.ts'
+import {
+  readTranslatedBody,
+  type TranslatedBody,
+  translatedHeaders,
+  withoutAccept,
+} from './translated-body.ts'
 
 /** What the data path needs. */
 export interface ForwardDeps extends RenewalDeps {
@@ -63,16 +71,23 @@ interface Call {
   readonly match: Match
   readonly operation: Operation
   readonly body: RequestBody | null
+  /** The agent's, with what a translated answer asks for. */
+  readonly headers: readonly string[]
+  /** Null where the answer passes as it is. */
+  readonly translateAnswer: TranslatedBody['translateAnswer'] | null
 }
 
 type UpstreamHead = Pick<UpstreamRequest, 'origin' | 'path' | 'method' | 'headers'>
+
+const INCOMPLETE = "The provider's API did not complete its answer. Try again"
 
 /** How a try at the upstream ended. */
 type TryEnd = RelayEnd | { readonly kind: 'rejected'; readonly route: ResolvedRoute }
 
 /**
  * Serves one request of an agent, from its head to the last byte of the answer. The agent gets
- * exactly one answer: the upstream's, untouched, or an error in its own dialect. It never rejects.
+ * exactly one answer: the upstream's, untouched unless the operation translates, or an error in its
+ * own dialect. It never rejects.
  */
 export async function forward(
   deps: ForwardDeps,
@@ -134,14 +149,42 @@ async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
   }
   // Looked at before the body too, so that an agent does not send a body in vain.
   const fresh = await freshRoute(deps, route, request.signal)
-  const body =
-    match.protocol === 'model_discovery'
-      ? null
-      : await readBody(request.body, {
-          rules: editRules(request, fresh, operation),
-          limits: deps.limits,
-        })
-  return serveUpstream(deps, passage, { call: { match, operation, body }, route: fresh })
+  const call = await readCall(deps, passage, { match, operation, route: fresh })
+  return serveUpstream(deps, passage, { call, route: fresh })
+}
+
+/** Reads the body as far as needed, edited or translated. */
+async function readCall(
+  { limits }: ForwardDeps,
+  { request }: Passage,
+  options: {
+    readonly match: Match
+    readonly operation: Operation
+    readonly route: ResolvedRoute
+  },
+): Promise<Call> {
+  const { match, operation, route } = options
+  const { translation } = operation
+  const { headers } = request
+  if (match.protocol === 'model_discovery') {
+    return { match, operation, headers, body: null, translateAnswer: null }
+  }
+  demandPlain(request)
+  const answerTranslator = ANSWER_TRANSLATORS.get(translation?.name ?? '') ?? null
+  if (translation !== null && answerTranslator === null) {
+    const translated = await readTranslatedBody(request.body, { translation, route, limits })
+    const { isStream } = translated.body
+    return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
+  }
+  const body = await readBody(request.body, {
+    rules: editRules(request, route, operation),
+    limits,
+    isWhole: route.auth.kind === 'sigv4',
+  })
+  return {
+    ...{ match, operation, body, translateAnswer: answerTranslator },
+    headers: answerTranslator === null ? headers : withoutAccept(headers),
+  }
 }
 
 /** Tries the upstream, and once more with a newer token when it refuses the first as dead. */
@@ -177,19 +220,27 @@ async function tryUpstream(
   const { limits } = deps
   // Once more, because reading the body or waiting for a renewal may have outlasted the token.
   const route = await freshRoute(deps, options.route, request.signal)
-  const head = upstreamHead(passage, options.call, route)
+  const head = await signedHead(upstreamHead(passage, options.call, route), {
+    route,
+    body: options.call.body,
+    nowMs: deps.clock.nowMs(),
+  })
   const attempt = new Attempt(deps.clock, request.signal)
   try {
     let answer = await send(deps, { head, body: options.call.body, route, attempt })
     const rule = deadTokenRule(route, answer.status)
     if (rule !== null) {
-      attempt.limit(limits.idleMs, "The provider's API did not complete its answer. Try again")
+      attempt.limit(limits.idleMs, INCOMPLETE)
       const judged = await judgeRefusal(answer, { rule, bytesMax: limits.refusalBytesMax })
       if (judged.isDead) {
         attempt.abort('the token is dead')
         return { kind: 'rejected', route }
       }
       answer = judged.answer
+    }
+    if (options.call.translateAnswer !== null) {
+      attempt.limit(limits.idleMs, INCOMPLETE)
+      answer = await options.call.translateAnswer(answer)
     }
     return await relay(answer, response, { attempt, dialect, limits })
   } catch (error) {
@@ -204,7 +255,7 @@ async function tryUpstream(
 function upstreamHead({ request }: Passage, call: Call, route: ResolvedRoute): UpstreamHead {
   const { match, operation, body } = call
   const isStream = body?.isStream ?? false
-  const headers = upstreamHeaders(request.headers, route, operation)
+  const headers = upstreamHeaders(call.headers, route, operation)
   return {
     ...upstreamTarget(match, route, { operation, isStream }),
     method: request.method,
@@ -267,11 +318,14 @@ function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
   )
 }
 
-function editRules(request: AgentRequest, route: ResolvedRoute, operation: Operation): EditRules {
+function demandPlain(request: AgentRequest): void {
   const encoding = headerValue(request.headers, 'content-encoding')
   if (encoding !== '' && encoding.toLowerCase() !== 'identity') {
     throw new RouterError('bad_request', 'The request body is compressed. Send it as plain JSON')
   }
+}
+
+function editRules(request: AgentRequest, route: ResolvedRoute, operation: Operation): EditRules {
   return {
     model: operation.model,
     modelId: route.modelId,

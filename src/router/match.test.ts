@@ -24,6 +24,11 @@ test('each pattern means its protocol, and the query is kept as sent', () => {
     ['POST', '/v1/completions', 'openai_completions'],
     ['POST', '/v1/responses', 'openai_responses'],
     ['POST', '/v1/embeddings', 'openai_embeddings'],
+    ['POST', '/model/m/invoke', 'aws_bedrock_invoke'],
+    ['POST', '/model/us.m-v1%3A0/invoke?a', 'aws_bedrock_invoke  a'],
+    ['POST', '/model/m:0/invoke-with-response-stream', 'aws_bedrock_invoke_stream'],
+    ['POST', '/model/arn%3Aaws%3Ax%2Fy/converse', 'aws_bedrock_converse'],
+    ['POST', '/model/m/converse-stream', 'aws_bedrock_converse_stream'],
     ['GET', '/v1/models', 'model_discovery'],
     ['GET', '/v1/models/gpt-5', 'model_discovery /gpt-5'],
     ['GET', '/v1/models/google/gemini-2.5:x@1', 'model_discovery /google/gemini-2.5:x@1'],
@@ -34,6 +39,7 @@ test('each pattern means its protocol, and the query is kept as sent', () => {
 
 test('a known path with another method is 405 and says which one it takes', () => {
   for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'post']) {
+    assert.equal(match(method, '/model/m/invoke'), '405 method_not_allowed allow POST')
     assert.equal(match(method, '/v1/messages'), '405 method_not_allowed allow POST')
   }
   for (const method of ['POST', 'HEAD', 'DELETE']) {
@@ -50,6 +56,12 @@ test('no spelling of a path that another server might normalise is matched', () 
       '/v1',
       '/v1/',
       '/messages',
+      '/model/m',
+      '/model//invoke',
+      '/model/m/n/invoke',
+      '/model/m/invoke/',
+      '/model/m/count-tokens',
+      '/model/m;x/invoke',
       '/v1/messages/',
       '//v1/messages',
       '/v1//messages',

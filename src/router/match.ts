@@ -24,6 +24,14 @@ const POSTS: ReadonlyMap<string, Protocol> = new Map([
 
 const MODELS_PATH = '/v1/models'
 
+/** What follows `/model/ID/` in Bedrock's own paths; the id is whatever the agent's SDK was told. */
+const BEDROCK_POSTS: ReadonlyMap<string, Protocol> = new Map([
+  ['invoke', 'aws_bedrock_invoke'],
+  ['invoke-with-response-stream', 'aws_bedrock_invoke_stream'],
+  ['converse', 'aws_bedrock_converse'],
+  ['converse-stream', 'aws_bedrock_converse_stream'],
+])
+
 /**
  * Reads a request line. Paths match byte by byte: nothing is normalised first, so nothing that
  * another server might normalise differently gets through.
@@ -34,7 +42,7 @@ export function matchRequest({ method, target }: RequestLine): Match {
   const mark = target.indexOf('?')
   const path = mark === -1 ? target : target.slice(0, mark)
   const query = mark === -1 ? '' : target.slice(mark + 1)
-  const protocol = POSTS.get(path)
+  const protocol = POSTS.get(path) ?? bedrockProtocol(path)
   if (protocol !== undefined) {
     demandMethod('POST', method, path)
     return { protocol, suffix: '', query }
@@ -50,10 +58,16 @@ export function dialectOf({ target, headers }: RequestLine): Dialect {
   const path = target.split('?', 1)[0] ?? ''
   const protocol = POSTS.get(path)
   if (protocol !== undefined) return protocol.startsWith('anthropic') ? 'anthropic' : 'openai'
+  if (bedrockProtocol(path) !== undefined) return 'aws'
   for (let at = 0; at < headers.length; at += 2) {
     if (headers[at]?.toLowerCase() === 'anthropic-version') return 'anthropic'
   }
   return 'openai'
+}
+
+function bedrockProtocol(path: string): Protocol | undefined {
+  const verb = /^\/model\/[\w.~:%-]+\/([a-z-]+)$/.exec(path)?.[1]
+  return verb === undefined ? undefined : BEDROCK_POSTS.get(verb)
 }
 
 /** '' or `/ID`, where an id may hold slashes, plain or encoded, but no step out of its place. */
@@ -75,6 +89,7 @@ function demandMethod(expected: string, method: string, path: string): void {
 }
 
 function notFound(): RouterError {
-  const paths = [...POSTS.keys(), MODELS_PATH].join(', ')
+  const bedrock = [...BEDROCK_POSTS.keys()].map(verb => `/model/ID/${verb}`)
+  const paths = [...POSTS.keys(), MODELS_PATH, ...bedrock].join(', ')
   return new RouterError('not_found', `inference.local serves ${paths} and nothing else`)
 }

@@ -41,9 +41,14 @@ export async function judgeRefusal(
   const head = Buffer.concat(read).subarray(0, options.bytesMax)
   const text = plainText(head, headerValue(answer.headers, 'content-encoding'))
   return {
-    isDead: !options.rule.unless.some(words => text.includes(words)),
+    isDead: isMet(options.rule, text),
     answer: { ...answer, body: rejoined(read, chunks) },
   }
+}
+
+function isMet({ when, unless }: DeadTokenRule, text: string): boolean {
+  const isSaid = (words: string): boolean => text.includes(words)
+  return (when.length === 0 || when.some(isSaid)) && !unless.some(isSaid)
 }
 
 async function* rejoined(

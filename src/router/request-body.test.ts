@@ -49,7 +49,7 @@ const isRefused =
     error instanceof RouterError && error.code === code
 
 test('a body up to the replay limit is kept whole, its length is known, and it can be sent twice', async () => {
-  const body = await readBody(source([documentOf(100)]).body, { rules, limits })
+  const body = await readBody(source([documentOf(100)]).body, { rules, limits, isWhole: false })
   const sent = await text(body)
   assert.equal(sent.indexOf('{"model":"new","a":'), 0)
   assert.deepEqual([body.isKept, body.contentLength, await text(body)], [true, sent.length, sent])
@@ -57,7 +57,7 @@ test('a body up to the replay limit is kept whole, its length is known, and it c
 
 test('a larger body streams through at once when its head does not depend on it', async () => {
   const fed = source([`{"a":"${'x'.repeat(95)}`, 'y', '"}'])
-  const body = await readBody(fed.body, { rules, limits })
+  const body = await readBody(fed.body, { rules, limits, isWhole: false })
   assert.equal(fed.read(), 1)
   assert.deepEqual([body.isKept, body.contentLength], [false, null])
   assert.equal(await text(body), `{"a":"${'x'.repeat(95)}y","model":"new"}`)
@@ -66,13 +66,17 @@ test('a larger body streams through at once when its head does not depend on it'
 test('a larger body whose head depends on it is read until that is known', async () => {
   const long = 'x'.repeat(100)
   const fed = source([`{"a":"${long}"`, ',"stream":', 'true,', '"b":1', '}'])
-  const body = await readBody(fed.body, { rules: { ...rules, needsStream: true }, limits })
+  const body = await readBody(fed.body, {
+    rules: { ...rules, needsStream: true },
+    limits,
+    isWhole: false,
+  })
   assert.deepEqual([fed.read(), body.isStream, body.isKept], [3, true, false])
   assert.equal(await text(body), `{"a":"${long}","stream":true,"b":1,"model":"new"}`)
 })
 
 test('a body that must be seen whole may be as large as the limit, and no larger', async () => {
-  const whole = { rules: { ...rules, version: 'v' }, limits }
+  const whole = { rules: { ...rules, version: 'v' }, limits, isWhole: false }
   const fits = await readBody(source([documentOf(150), ' '.repeat(50)]).body, whole)
   assert.equal(fits.isKept, false)
   assert.equal((await text(fits)).length, fits.contentLength)
@@ -86,10 +90,19 @@ test('a body that must be seen whole may be as large as the limit, and no larger
 })
 
 test('what is wrong with a body is told before it is sent when it is whole', async () => {
-  await assert.rejects(readBody(source(['[]']).body, { rules, limits }), isRefused('bad_request'))
-  await assert.rejects(readBody(source([]).body, { rules, limits }), isRefused('bad_request'))
+  await assert.rejects(
+    readBody(source(['[]']).body, { rules, limits, isWhole: false }),
+    isRefused('bad_request'),
+  )
+  await assert.rejects(
+    readBody(source([]).body, { rules, limits, isWhole: false }),
+    isRefused('bad_request'),
+  )
   const broken = source(['{', new Error('reset')]).body
-  await assert.rejects(readBody(broken, { rules, limits }), isRefused('bad_request'))
+  await assert.rejects(
+    readBody(broken, { rules, limits, isWhole: false }),
+    isRefused('bad_request'),
+  )
 })
 
 test('what is wrong with a streaming body ends it broken and is told to the watcher', async () => {
@@ -103,7 +116,7 @@ test('what is wrong with a streaming body ends it broken and is told to the watc
   ]
   for (const tail of TAILS) {
     const heard: unknown[] = []
-    const body = await readBody(source([head, ...tail]).body, { rules, limits })
+    const body = await readBody(source([head, ...tail]).body, { rules, limits, isWhole: false })
     await assert.rejects(
       text(body, { ...deaf, failed: error => heard.push(error) }),
       isRefused('bad_request'),
@@ -122,7 +135,19 @@ test('a transport that stops pulling leaves the agent its connection', async () 
       isEnded = true
     }
   }
-  const body = await readBody(endless(), { rules, limits })
+  const body = await readBody(endless(), { rules, limits, isWhole: false })
   for await (const _ of body.open(deaf)) break
   assert.equal(isEnded, false)
+})
+
+test('a body that must be whole is read to its end, up to the larger limit', async () => {
+  const options = { rules, limits, isWhole: true }
+  const body = await readBody(source([documentOf(150), ' '.repeat(50)]).body, options)
+  const first = await text(body)
+  assert.equal(first.length, body.contentLength)
+  assert.equal(await text(body), first, 'it can be hashed and then sent')
+  await assert.rejects(
+    readBody(source([documentOf(150), ' '.repeat(51)]).body, options),
+    isRefused('body_too_large'),
+  )
 })

@@ -34,9 +34,14 @@ export interface BodyWatcher {
  */
 export async function readBody(
   source: AsyncIterable<Uint8Array>,
-  options: { readonly rules: EditRules; readonly limits: Limits },
+  options: {
+    readonly rules: EditRules
+    readonly limits: Limits
+    /** Whether the head depends on all of it, as a signature does. */
+    readonly isWhole: boolean
+  },
 ): Promise<RequestBody> {
-  const { rules, limits } = options
+  const { rules, limits, isWhole } = options
   const edit = new BodyEdit(rules)
   const chunks = source[Symbol.asyncIterator]()
   let bytes = 0
@@ -46,17 +51,42 @@ export async function readBody(
     bytes += chunk.length
     edit.push(chunk)
     if (bytes <= limits.replayBytesMax) continue
-    if (edit.isDecided) return streamedBody(edit, chunks)
+    if (edit.isDecided && !isWhole) return streamedBody(edit, chunks)
     if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
   }
   edit.finish()
-  return wholeBody(edit, { isKept: bytes <= limits.replayBytesMax })
+  const isKept = bytes <= limits.replayBytesMax
+  return wholeBody(edit.take(), { isStream: edit.isStream, isKept })
 }
 
-function wholeBody(edit: BodyEdit, options: { readonly isKept: boolean }): RequestBody {
-  const pieces = edit.take()
+/**
+ * Reads a body to its end, for what must see all of it.
+ *
+ * @throws RouterError `bad_request`, `body_too_large`.
+ */
+export async function readWhole(
+  source: AsyncIterable<Uint8Array>,
+  limits: Limits,
+): Promise<Uint8Array> {
+  const chunks = source[Symbol.asyncIterator]()
+  const pieces: Uint8Array[] = []
+  let bytes = 0
+  for (;;) {
+    const chunk = await nextChunk(chunks)
+    if (chunk === null) return Buffer.concat(pieces)
+    bytes += chunk.length
+    if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
+    pieces.push(chunk)
+  }
+}
+
+/** A body of which every byte is known. */
+export function wholeBody(
+  pieces: readonly Uint8Array[],
+  options: { readonly isStream: boolean; readonly isKept: boolean },
+): RequestBody {
   return {
-    isStream: edit.isStream,
+    isStream: options.isStream,
     contentLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
     isKept: options.isKept,
     async *open() {

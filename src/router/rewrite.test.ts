@@ -49,7 +49,7 @@ test('credentials, cookies, framing and hop-by-hop headers never pass, whatever 
   assert.deepEqual(
     upstreamHeaders(
       sent,
-      routeOf({ allowHeaders, auth: { header: 'x-auth', prefix: '' } }),
+      routeOf({ allowHeaders, auth: { kind: 'header', header: 'x-auth', prefix: '' } }),
       operationOf(),
     ),
     ['x-auth', 'token-1'],
@@ -84,6 +84,26 @@ test('defaults are added when the agent did not send them, and cannot be talked 
   assert.deepEqual(upstreamHeaders(['connection', 'x-b'], route, operationOf()), [
     ...['anthropic-version', 'd', 'x-b', 'e', ...AUTH],
   ])
+})
+
+test('a default of anthropic-beta joins the agent’s betas, once', () => {
+  const route = routeOf({ defaultHeaders: new Map([['anthropic-beta', 'oauth']]) })
+  const cases: readonly (readonly [sent: readonly string[], betas: readonly string[]])[] = [
+    [[], ['oauth']],
+    [['a'], ['a,oauth']],
+    [['a, b'], ['a,b,oauth']],
+    [['a, oauth ,b'], ['a, oauth ,b']],
+    [
+      ['a', 'b'],
+      ['a,oauth', 'b'],
+    ],
+    [[''], ['oauth']],
+  ]
+  for (const [sent, betas] of cases) {
+    const headers = sent.flatMap(value => ['Anthropic-Beta', value])
+    const expected = betas.flatMap(value => ['anthropic-beta', value])
+    assert.deepEqual(upstreamHeaders(headers, route, operationOf()), [...expected, ...AUTH])
+  }
 })
 
 test('anthropic-version does not pass when its value goes into the body', () => {

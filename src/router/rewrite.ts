@@ -42,6 +42,9 @@ const STRIPPED_FROM_ANSWER: ReadonlySet<string> = new Set([
   'x-openshell-error',
 ])
 
+/** Lists, to which a route's default is added where the agent sends one of its own. */
+const LISTS: ReadonlySet<string> = new Set(['anthropic-beta'])
+
 /** Query parameters in which vendors take keys; an agent's placeholder must not arrive in one. */
 const STRIPPED_FROM_QUERY: ReadonlySet<string> = new Set([
   'key',
@@ -54,7 +57,8 @@ const STRIPPED_FROM_QUERY: ReadonlySet<string> = new Set([
 
 /**
  * The headers for the upstream: the agent's that may pass, the route's defaults for those it did not
- * send, and the credential. Names in lower case, order and repetition kept.
+ * send (and in its lists), and the credential where a header takes it; a signature comes last of all, elsewhere. Names
+ * in lower case, order and repetition kept.
  *
  * @throws RouterError `credential_missing` when there is no credential that could be sent.
  */
@@ -70,13 +74,15 @@ export function upstreamHeaders(
     const name = (agentHeaders[at] ?? '').toLowerCase()
     if (!isAllowed(name, route) || isStripped(name) || hopByHop.includes(name)) continue
     if (isReplaced(name, route, operation)) continue
+    const value = agentHeaders[at + 1] ?? ''
+    headers.push(name, passed.has(name) ? value : withDefault(name, value, route))
     passed.add(name)
-    headers.push(name, agentHeaders[at + 1] ?? '')
   }
   for (const [name, value] of route.defaultHeaders) {
     if (!passed.has(name) && !isReplaced(name, route, operation)) headers.push(name, value)
   }
-  headers.push(route.auth.header, route.auth.prefix + sendableCredential(route))
+  const { auth } = route
+  if (auth.kind === 'header') headers.push(auth.header, auth.prefix + sendableCredential(route))
   return headers
 }
 
@@ -125,13 +131,28 @@ function isAllowed(name: string, route: ResolvedRoute): boolean {
   )
 }
 
+/** A list with what the route needs in it; any other header as it is. */
+function withDefault(name: string, value: string, route: ResolvedRoute): string {
+  const needed = LISTS.has(name) ? route.defaultHeaders.get(name) : undefined
+  const members = value.split(',').map(member => member.trim())
+  if (needed === undefined || members.includes(needed)) return value
+  return [...members.filter(member => member !== ''), needed].join(',')
+}
+
 function isStripped(name: string): boolean {
-  return STRIPPED.has(name) || HOP_BY_HOP.has(name) || name.startsWith('proxy-')
+  return (
+    STRIPPED.has(name) ||
+    HOP_BY_HOP.has(name) ||
+    name.startsWith('proxy-') ||
+    // An agent's own signature, with its date, its session token and its hash of the body.
+    name.startsWith('x-amz-')
+  )
 }
 
 /** Whether what the header says is said by the router instead: as the credential, or in the body. */
 function isReplaced(name: string, route: ResolvedRoute, operation: Operation): boolean {
-  return name === route.auth.header || (name === 'anthropic-version' && operation.version !== null)
+  const isCredential = route.auth.kind === 'header' && name === route.auth.header
+  return isCredential || (name === 'anthropic-version' && operation.version !== null)
 }
 
 /** The headers that `Connection` names, which are hop-by-hop too. */

@@ -114,7 +114,7 @@ const route: ResolvedRoute = {
   baseUrl: 'https://api.example.com/v1',
   modelId: 'm',
   operations: [],
-  auth: { header: 'authorization', prefix: 'Bearer ' },
+  auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
   defaultHeaders: new Map(),
   allowHeaders: [],
   deadToken: [],

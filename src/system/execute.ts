@@ -1,5 +1,5 @@
 /** A program to run for a subject token. */
-export interface ExecuteRequest {
+interface ExecuteRequest {
   /** Absolute path and arguments; no shell reads it. */
   readonly command: readonly string[]
   /** The whole environment that the program gets. */

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import type { Bundle, RouteFailure } from '../core/bundle.ts'
 import type { RouteName } from '../core/provider.ts'
-import type { ModelEdit, Operation, Protocol, ResolvedRoute } from '../core/route.ts'
+import type { ModelEdit, Operation, Protocol, ResolvedRoute, RouteAuth } from '../core/route.ts'
 import { Secret } from '../core/secret.ts'
 import {
   type GetInferenceBundleResponse,
@@ -23,6 +23,10 @@ const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
   openai_completions: '/completions',
   openai_responses: '/responses',
   openai_embeddings: '/embeddings',
+  aws_bedrock_invoke: '/invoke',
+  aws_bedrock_invoke_stream: '/invoke-with-response-stream',
+  aws_bedrock_converse: '/converse',
+  aws_bedrock_converse_stream: '/converse-stream',
   model_discovery: '/models',
 }
 
@@ -85,7 +89,11 @@ function routeToWire(route: ResolvedRoute): WireRoute {
     auth: route.auth,
     defaultHeaders: Object.fromEntries(route.defaultHeaders),
     allowHeaders: [...route.allowHeaders],
-    deadToken: route.deadToken.map(rule => ({ status: rule.status, unless: [...rule.unless] })),
+    deadToken: route.deadToken.map(rule => ({
+      status: rule.status,
+      when: [...rule.when],
+      unless: [...rule.unless],
+    })),
   })
 }
 
@@ -116,6 +124,14 @@ function operationToWire(operation: Operation): WireOperation {
     modelEdit: operation.model,
     dropQuery: [...operation.dropQuery],
     removeMembers: [...operation.removeMembers],
+    ...(operation.translation === null
+      ? {}
+      : {
+          translation: {
+            name: operation.translation.name,
+            options: Object.fromEntries(operation.translation.options),
+          },
+        }),
     ...(operation.version === null
       ? {}
       : {
@@ -129,7 +145,8 @@ function operationToWire(operation: Operation): WireOperation {
 
 function routeFromWire(wire: WireRoute): ResolvedRoute[] {
   const name = routeName(wire.name)
-  if (name === null || wire.auth === undefined) return []
+  const auth = authFromWire(wire)
+  if (name === null || auth === null) return []
   return [
     {
       name,
@@ -142,12 +159,25 @@ function routeFromWire(wire: WireRoute): ResolvedRoute[] {
       generation: Number(wire.generation),
       timeoutMs: Number(wire.timeoutSecs) * 1_000,
       operations: wire.operations.flatMap(operationFromWire),
-      auth: { header: wire.auth.header, prefix: wire.auth.prefix },
+      auth,
       defaultHeaders: new Map(Object.entries(wire.defaultHeaders)),
       allowHeaders: wire.allowHeaders,
-      deadToken: wire.deadToken.map(rule => ({ status: rule.status, unless: rule.unless })),
+      deadToken: wire.deadToken.map(({ status, when, unless }) => ({ status, when, unless })),
     },
   ]
+}
+
+/** Null for a way that this router does not know. */
+function authFromWire({ auth }: WireRoute): RouteAuth | null {
+  switch (auth?.kind) {
+    case '':
+    case 'header':
+      return { kind: 'header', header: auth.header, prefix: auth.prefix }
+    case 'sigv4':
+      return { kind: 'sigv4', service: auth.service, region: auth.region }
+    default:
+      return null
+  }
 }
 
 function operationFromWire(wire: WireOperation): Operation[] {
@@ -167,6 +197,13 @@ function operationFromWire(wire: WireOperation): Operation[] {
             },
       dropQuery: wire.dropQuery,
       removeMembers: wire.removeMembers,
+      translation:
+        wire.translation === undefined
+          ? null
+          : {
+              name: wire.translation.name,
+              options: new Map(Object.entries(wire.translation.options)),
+            },
     },
   ]
 }

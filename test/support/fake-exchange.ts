@@ -20,6 +20,7 @@ export function operationOf(rest: Partial<Operation> = {}): Operation {
     version: null,
     dropQuery: [],
     removeMembers: [],
+    translation: null,
     ...rest,
   }
 }
@@ -33,7 +34,7 @@ export function routeOf(rest: Partial<ResolvedRoute> = {}): ResolvedRoute {
     baseUrl: 'https://api.acme.test',
     modelId: 'acme-1',
     operations: [operationOf()],
-    auth: { header: 'authorization', prefix: 'Bearer ' },
+    auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
     defaultHeaders: new Map(),
     allowHeaders: [],
     deadToken: [],

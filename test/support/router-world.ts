@@ -71,7 +71,7 @@ export function refreshedRoute(
     generation,
     credential: new Secret(`token-${generation}`),
     expiresAtMs: clock.nowMs() + 3_600_000,
-    deadToken: [{ status: 401, unless: ['PermissionDenied'] }],
+    deadToken: [{ status: 401, when: [], unless: ['PermissionDenied'] }],
     ...rest,
   })
 }

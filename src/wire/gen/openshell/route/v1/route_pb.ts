@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openshell/route/v1/route.proto.
  */
 export const file_openshell_route_v1_route: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSKyAQoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkikgEKC1ZlcnNpb25SdWxlEkAKCWJ5X2hlYWRlchgBIAMoCzItLm9wZW5zaGVsbC5yb3V0ZS52MS5WZXJzaW9uUnVsZS5CeUhlYWRlckVudHJ5EhAKCGZhbGxiYWNrGAIgASgJGi8KDUJ5SGVhZGVyRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCglSb3V0ZUF1dGgSDgoGaGVhZGVyGAEgASgJEg4KBnByZWZpeBgCIAEoCSIvCg1EZWFkVG9rZW5SdWxlEg4KBnN0YXR1cxgBIAEoDRIOCgZ1bmxlc3MYAiADKAkigAEKDFJvdXRlRmFpbHVyZRIMCgRuYW1lGAEgASgJEhUKDXByb3ZpZGVyX25hbWUYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhAKCHNpbmNlX21zGAUgASgDEhoKEm5leHRfYXR0ZW1wdF9hdF9tcxgGIAEoA2IGcHJvdG8z");
+  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSLoAQoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkSNAoLdHJhbnNsYXRpb24YCCABKAsyHy5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24iigEKC1RyYW5zbGF0aW9uEgwKBG5hbWUYASABKAkSPQoHb3B0aW9ucxgCIAMoCzIsLm9wZW5zaGVsbC5yb3V0ZS52MS5UcmFuc2xhdGlvbi5PcHRpb25zRW50cnkaLgoMT3B0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKC1ZlcnNpb25SdWxlEkAKCWJ5X2hlYWRlchgBIAMoCzItLm9wZW5zaGVsbC5yb3V0ZS52MS5WZXJzaW9uUnVsZS5CeUhlYWRlckVudHJ5EhAKCGZhbGxiYWNrGAIgASgJGi8KDUJ5SGVhZGVyRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCglSb3V0ZUF1dGgSDgoGaGVhZGVyGAEgASgJEg4KBnByZWZpeBgCIAEoCRIMCgRraW5kGAMgASgJEg8KB3NlcnZpY2UYBCABKAkSDgoGcmVnaW9uGAUgASgJIj0KDURlYWRUb2tlblJ1bGUSDgoGc3RhdHVzGAEgASgNEg4KBnVubGVzcxgCIAMoCRIMCgR3aGVuGAMgAygJIoABCgxSb3V0ZUZhaWx1cmUSDAoEbmFtZRgBIAEoCRIVCg1wcm92aWRlcl9uYW1lGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCRIQCghzaW5jZV9tcxgFIAEoAxIaChJuZXh0X2F0dGVtcHRfYXRfbXMYBiABKANiBnByb3RvMw");
 
 /**
  * How one protocol is carried to the upstream.
@@ -62,6 +62,13 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
    * @generated from field: repeated string remove_members = 7;
    */
   removeMembers: string[];
+
+  /**
+   * Absent where the upstream speaks the protocol.
+   *
+   * @generated from field: openshell.route.v1.Translation translation = 8;
+   */
+  translation?: Translation | undefined;
 };
 
 /**
@@ -70,6 +77,32 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_openshell_route_v1_route, 0);
+
+/**
+ * How a protocol is put into one that the upstream speaks.
+ *
+ * @generated from message openshell.route.v1.Translation
+ */
+export type Translation = Message<"openshell.route.v1.Translation"> & {
+  /**
+   * A translator of the router.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: map<string, string> options = 2;
+   */
+  options: { [key: string]: string };
+};
+
+/**
+ * Describes the message openshell.route.v1.Translation.
+ * Use `create(TranslationSchema)` to create a new message.
+ */
+export const TranslationSchema: GenMessage<Translation> = /*@__PURE__*/
+  messageDesc(file_openshell_route_v1_route, 1);
 
 /**
  * How the body's anthropic_version is set.
@@ -93,9 +126,11 @@ export type VersionRule = Message<"openshell.route.v1.VersionRule"> & {
  * Use `create(VersionRuleSchema)` to create a new message.
  */
 export const VersionRuleSchema: GenMessage<VersionRule> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 1);
+  messageDesc(file_openshell_route_v1_route, 2);
 
 /**
+ * How the credential goes with a request.
+ *
  * @generated from message openshell.route.v1.RouteAuth
  */
 export type RouteAuth = Message<"openshell.route.v1.RouteAuth"> & {
@@ -108,6 +143,25 @@ export type RouteAuth = Message<"openshell.route.v1.RouteAuth"> & {
    * @generated from field: string prefix = 2;
    */
   prefix: string;
+
+  /**
+   * "header" or "sigv4"; "" means "header".
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * The scope of a signature.
+   *
+   * @generated from field: string service = 4;
+   */
+  service: string;
+
+  /**
+   * @generated from field: string region = 5;
+   */
+  region: string;
 };
 
 /**
@@ -115,7 +169,7 @@ export type RouteAuth = Message<"openshell.route.v1.RouteAuth"> & {
  * Use `create(RouteAuthSchema)` to create a new message.
  */
 export const RouteAuthSchema: GenMessage<RouteAuth> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 2);
+  messageDesc(file_openshell_route_v1_route, 3);
 
 /**
  * An upstream answer that means that the token is dead.
@@ -132,6 +186,13 @@ export type DeadTokenRule = Message<"openshell.route.v1.DeadTokenRule"> & {
    * @generated from field: repeated string unless = 2;
    */
   unless: string[];
+
+  /**
+   * Any of these must stand in the body; empty asks for nothing.
+   *
+   * @generated from field: repeated string when = 3;
+   */
+  when: string[];
 };
 
 /**
@@ -139,7 +200,7 @@ export type DeadTokenRule = Message<"openshell.route.v1.DeadTokenRule"> & {
  * Use `create(DeadTokenRuleSchema)` to create a new message.
  */
 export const DeadTokenRuleSchema: GenMessage<DeadTokenRule> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 3);
+  messageDesc(file_openshell_route_v1_route, 4);
 
 /**
  * A route that cannot serve now, in words.
@@ -183,5 +244,5 @@ export type RouteFailure = Message<"openshell.route.v1.RouteFailure"> & {
  * Use `create(RouteFailureSchema)` to create a new message.
  */
 export const RouteFailureSchema: GenMessage<RouteFailure> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 4);
+  messageDesc(file_openshell_route_v1_route, 5);
 
