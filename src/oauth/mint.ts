@@ -48,11 +48,16 @@ async function mintAt(
 ): Promise<MintAttempt> {
   const { signal, depth } = options
   if (depth > CHAIN_MAX) throw new TypeError('A chain of token endpoints is too long')
+  let innerAnswer: TokenAnswer | null = null
   const io: InputIo = {
     ...deps,
     vendorNowMs: options.vendorNowMs,
     readFile: (file, folders) => readTokenFile(deps.files, file, folders),
-    mint: async inner => (await mintAt(deps, inner, { ...options, depth: depth + 1 })).result,
+    async mint(inner) {
+      const attempt = await mintAt(deps, inner, { ...options, depth: depth + 1 })
+      innerAnswer = attempt.answer
+      return attempt.result
+    },
   }
   if (grant.kind === 'local') {
     const startedMs = deps.clock.monotonicMs()
@@ -60,7 +65,8 @@ async function mintAt(
     return { result, answer: null, elapsedMs: deps.clock.monotonicMs() - startedMs }
   }
   const answer = await sendTokenRequest(io, grant, signal)
-  if (answer.kind === 'failed') return { result: answer, answer: null, elapsedMs: 0 }
+  // A refusal may be that of an endpoint further back, and tell the time by its answer.
+  if (answer.kind === 'failed') return { result: answer, answer: innerAnswer, elapsedMs: 0 }
   return { result: grant.judge(answer, options.vendorNowMs), answer, elapsedMs: answer.elapsedMs }
 }
 

@@ -4,7 +4,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { test } from 'node:test'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
-import { normalizeRsaKey } from './private-key.ts'
+import { normalizeRsaKey, normalizeSigningKey } from './private-key.ts'
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey
 const other = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey
@@ -92,4 +92,27 @@ test('the limit of length is 64 KiB, on both sides', () => {
   const padded = (length: number) => new Secret(pkcs8.padEnd(length, '\n'))
   assert.ok(createPrivateKey(normalizeRsaKey(padded(65_536), 'The key').reveal()))
   assert.throws(() => normalizeRsaKey(padded(65_537), 'The key'), /too long/)
+})
+
+test('a signing key may also be an EC key on P-256, and on no other curve', () => {
+  const read = (text: string) => normalizeSigningKey(new Secret(text), 'The key')
+  const sec1 = ec.export({ type: 'sec1', format: 'pem' }).toString()
+  for (const text of [pem(ec, 'pkcs8'), sec1, sec1.replaceAll('\n', '\\n')]) {
+    assert.equal(read(text).type, 'ec')
+    assert.equal(read(text).privateKey.reveal(), pem(ec, 'pkcs8'))
+  }
+  assert.equal(read(pem(rsa, 'pkcs1')).type, 'rsa')
+  assert.equal(read(pem(rsa, 'pkcs1')).privateKey.reveal(), pkcs8)
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey
+  const ed25519 = generateKeyPairSync('ed25519').privateKey
+  const cases: readonly (readonly [text: string, message: RegExp])[] = [
+    [pem(p384, 'pkcs8'), /of type "ec, secp384r1", an RSA key or an EC key on the curve P-256/],
+    [pem(ed25519, 'pkcs8'), /of type "ed25519"/],
+    [pem(pss, 'pkcs8'), /of type "rsa-pss"/],
+    [pem(weak, 'pkcs8'), /of 1024 bits/],
+    [publicPem, /is a public key/],
+  ]
+  for (const [text, message] of cases) {
+    assert.throws(() => read(text), { code: 'invalid_credential', message })
+  }
 })

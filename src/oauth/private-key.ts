@@ -21,10 +21,40 @@ export function normalizeRsaKey(pem: Secret, label: string): Secret {
   if (key.asymmetricKeyType !== 'rsa') {
     throw refused(`${label} is a key of type "${key.asymmetricKeyType}", an RSA key is needed`)
   }
+  return rsaPem(key, label)
+}
+
+/**
+ * As {@link normalizeRsaKey}, for servers that also take signatures by an EC key, which must be on
+ * the curve P-256 (ES256, RFC 7518 §3.4).
+ *
+ * @throws AppError `invalid_credential`, without a byte of the key, when it is not usable.
+ */
+export function normalizeSigningKey(
+  pem: Secret,
+  label: string,
+): { readonly type: 'rsa' | 'ec'; readonly privateKey: Secret } {
+  const key = loadPrivateKey(pem, label)
+  if (key.asymmetricKeyType === 'rsa') return { type: 'rsa', privateKey: rsaPem(key, label) }
+  if (key.asymmetricKeyDetails?.namedCurve === 'prime256v1') {
+    return { type: 'ec', privateKey: pkcs8Of(key) }
+  }
+  const curve = key.asymmetricKeyDetails?.namedCurve ?? ''
+  const type = curve === '' ? key.asymmetricKeyType : `${key.asymmetricKeyType}, ${curve}`
+  throw refused(
+    `${label} is a key of type "${type}", an RSA key or an EC key on the curve P-256 is needed`,
+  )
+}
+
+function rsaPem(key: KeyObject, label: string): Secret {
   const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
   if (bits < RSA_BITS_MIN) {
     throw refused(`${label} is an RSA key of ${bits} bits, at least ${RSA_BITS_MIN} are needed`)
   }
+  return pkcs8Of(key)
+}
+
+function pkcs8Of(key: KeyObject): Secret {
   return new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString())
 }
 

@@ -3,9 +3,11 @@ import { test } from 'node:test'
 import { Secret } from '../core/secret.ts'
 import {
   breachFailure,
+  outcomeUnknownFailure,
   parseRetryAfterMs,
   refusalFailure,
   serverTroubleFailure,
+  settleUnknown,
   throttledFailure,
   unreachableFailure,
 } from './refusal.ts'
@@ -115,4 +117,21 @@ test('trouble without an OAuth error has its class, too', () => {
   assert.equal(throttledFailure(429, 7_000).class, 'H')
   assert.equal(throttledFailure(429, 7_000).retryAfterMs, 7_000)
   assert.equal(breachFailure('oauth_redirected', 'x').class, 'X')
+})
+
+test('an unknown outcome may be followed by one more try, whatever passing trouble lies between', () => {
+  const unknown = outcomeUnknownFailure(unreachableFailure('h', 'ECONNRESET'))
+  const unsent = unreachableFailure('h', 'ECONNREFUSED')
+  assert.equal(settleUnknown(null, unknown), unknown)
+  assert.equal(settleUnknown(unsent, unknown), unknown)
+  const between = settleUnknown(unknown, unsent)
+  assert.deepEqual([between.class, between.code], ['T', 'oauth_outcome_unknown'])
+  for (const before of [unknown, between, settleUnknown(between, throttledFailure(429, 0))]) {
+    const settled = settleUnknown(before, unknown)
+    assert.deepEqual([settled.class, settled.recoveryAction], ['P', 'reauthorize'])
+    assert.match(settled.advice, /Sign in again/)
+  }
+  const refused = refuse('invalid_client')
+  assert.equal(settleUnknown(unknown, refused), refused)
+  assert.equal(settleUnknown(unsent, unsent), unsent)
 })

@@ -1,4 +1,4 @@
-import type { Failure, FailureClass, RecoveryAction } from '../core/failure.ts'
+import { type Failure, type FailureClass, isRetried, type RecoveryAction } from '../core/failure.ts'
 import type { Secret } from '../core/secret.ts'
 import { scrub } from './scrub.ts'
 import type { RefusalRule } from './token-request.ts'
@@ -109,11 +109,15 @@ export function outcomeUnknownFailure(failure: Failure): Failure {
 }
 
 /**
- * A second unknown outcome in a row: trying the single-use input once more could make the vendor
- * revoke all that came of it (RFC 9700 §4.14), so a person has to sign in again.
+ * What a failure means after the one before it. A second unknown outcome is final: trying the
+ * single-use input once more could make the vendor revoke all that came of it (RFC 9700 §4.14), so
+ * a person has to sign in again. Passing trouble in between does not make the first one known.
  */
 export function settleUnknown(before: Failure | null, failure: Failure): Failure {
-  if (failure.code !== OUTCOME_UNKNOWN || before?.code !== OUTCOME_UNKNOWN) return failure
+  if (before?.code !== OUTCOME_UNKNOWN) return failure
+  if (failure.code !== OUTCOME_UNKNOWN) {
+    return isRetried(failure.class) ? outcomeUnknownFailure(failure) : failure
+  }
   return {
     ...failure,
     class: 'P',

@@ -126,7 +126,7 @@ function parseSecondsMs(value: unknown): number | null {
 }
 
 /** Parses a JSON object; null when the bytes are none. The decoder takes a byte order mark away. */
-function parseFields(body: Uint8Array | null): Fields | null {
+export function parseFields(body: Uint8Array | null): Fields | null {
   if (body === null) return null
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(body))

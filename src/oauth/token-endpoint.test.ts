@@ -271,3 +271,33 @@ test('the time it took is told by the monotonic clock', async () => {
   const answer = await done
   assert.equal(answer.kind === 'answer' && answer.elapsedMs, 700)
 })
+
+test('when the outcome of what may be spent once is unknown, that is said; not when it never left', async () => {
+  const failing = (code: string) => Object.assign(new Error('network'), { code })
+  const cases: readonly (readonly [script: Script, isUnknown: boolean])[] = [
+    [failing('ECONNRESET'), true],
+    [failing('UND_ERR_SOCKET'), true],
+    [new Error('terminated'), true],
+    [failing('ECONNREFUSED'), false],
+    [failing('ENOTFOUND'), false],
+    [failing('UND_ERR_CONNECT_TIMEOUT'), false],
+  ]
+  for (const [script, isUnknown] of cases) {
+    for (const isSingleUse of [true, false]) {
+      const { done } = exchange(scriptedFetch(() => script).fetch, { ...plain, isSingleUse })
+      const result = await done
+      assert.ok(result.kind === 'failed')
+      const isSaid = result.failure.code === 'oauth_outcome_unknown'
+      assert.equal(isSaid, isUnknown && isSingleUse, String(script))
+      assert.equal(result.failure.class, 'T')
+    }
+  }
+  const { done, clock } = exchange(scriptedFetch(() => 'silence').fetch, {
+    ...plain,
+    isSingleUse: true,
+  })
+  await clock.waitForSleepers(1)
+  await clock.advance(plain.timeoutMs)
+  const late = await done
+  assert.equal(late.kind === 'failed' && late.failure.code, 'oauth_outcome_unknown')
+})

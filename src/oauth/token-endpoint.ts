@@ -1,7 +1,7 @@
 import { Secret } from '../core/secret.ts'
 import type { FetchResponse } from '../system/fetch.ts'
 import { signAssertion } from './assertion.ts'
-import { unreachableFailure } from './refusal.ts'
+import { outcomeUnknownFailure, unreachableFailure } from './refusal.ts'
 import { scrub } from './scrub.ts'
 import type {
   InputIo,
@@ -13,12 +13,19 @@ import type {
   TokenRequest,
 } from './token-request.ts'
 
+/** Errors that come before the first byte of a request leaves. */
+const UNSENT: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'EADDRNOTAVAIL'],
+  ...['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'UND_ERR_CONNECT_TIMEOUT'],
+])
+
 /** Token answers are a few kilobytes; what is larger is no token answer. */
 const BODY_BYTES_MAX = 1_048_576
 
 /**
  * Sends a token request: only I/O, no judgement. Answers a failure when an input could not be had or
- * no answer came; rejects only when `signal` aborted.
+ * no answer came, which leaves open whether what may be spent only once is spent; rejects only when
+ * `signal` aborted.
  */
 export async function sendTokenRequest(
   io: InputIo,
@@ -54,7 +61,9 @@ export async function sendTokenRequest(
     const reason = deadline.signal.aborted
       ? `no complete answer within ${request.timeoutMs / 1_000} s`
       : scrub(networkReason(error), sent)
-    return { kind: 'failed', failure: unreachableFailure(request.url.host, reason) }
+    const failure = unreachableFailure(request.url.host, reason)
+    const isUnknown = request.isSingleUse && !UNSENT.has(reason)
+    return { kind: 'failed', failure: isUnknown ? outcomeUnknownFailure(failure) : failure }
   } finally {
     stopTimer.abort()
   }

@@ -42,7 +42,7 @@ export interface LocalGrant {
 }
 
 /** What is sent in a request's body. */
-export type RequestBody =
+type RequestBody =
   | { readonly kind: 'none' }
   | { readonly kind: 'form'; readonly fields: ReadonlyMap<string, RequestValue> }
   | { readonly kind: 'json'; readonly members: ReadonlyMap<string, RequestValue | JsonValue> }

@@ -73,7 +73,7 @@ function auth(provider: ProviderRecord): RouteAuth | null {
   if (!/^[a-z0-9-]{1,64}$/.test(header) || HTTP_HEADERS.has(header)) {
     throw new AppError('invalid_config', `AUTH_HEADER "${header}" cannot carry a key`)
   }
-  return { header, prefix: header === 'authorization' ? 'Bearer ' : '' }
+  return { kind: 'header', header, prefix: header === 'authorization' ? 'Bearer ' : '' }
 }
 
 function config(provider: ProviderRecord, name: string): string {

@@ -15,10 +15,12 @@ function route(modelId: string, config: Readonly<Record<string, string>> = {}) {
 }
 
 const common = {
-  auth: { header: 'authorization', prefix: 'Bearer ' },
+  auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
   defaultHeaders: new Map(),
   allowHeaders: [],
-  deadToken: [{ status: 401, unless: ['ACCESS_TOKEN_TYPE_UNSUPPORTED', 'ACCOUNT_STATE_INVALID'] }],
+  deadToken: [
+    { status: 401, when: [], unless: ['ACCESS_TOKEN_TYPE_UNSUPPORTED', 'ACCOUNT_STATE_INVALID'] },
+  ],
 }
 const version = {
   byHeader: new Map([['2023-06-01', 'vertex-2023-10-16']]),
@@ -41,6 +43,7 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         version,
         dropQuery: ['beta'],
         removeMembers: ['context_management'],
+        translation: null,
       },
       {
         protocol: 'anthropic_count_tokens',
@@ -50,6 +53,7 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         version,
         dropQuery: ['beta'],
         removeMembers: ['context_management'],
+        translation: null,
       },
     ],
   })
@@ -69,9 +73,31 @@ test('Gemini is served as OpenAI Chat Completions, with its publisher in the mod
         version: null,
         dropQuery: [],
         removeMembers: [],
+        translation: null,
       },
     ],
   })
+})
+
+test('Google’s embedding models are served translated, by their own verb', () => {
+  for (const id of ['text-embedding-005', 'google/gemini-embedding-001']) {
+    const { baseUrl, modelId, operations } = route(id).shape
+    assert.equal(baseUrl, `${HOST}/v1/${PREFIX}/publishers/google/models`)
+    assert.equal(modelId, id.replace('google/', ''))
+    assert.deepEqual(operations, [
+      {
+        protocol: 'openai_embeddings',
+        path: '/{model}:predict',
+        streamPath: '',
+        model: 'keep',
+        version: null,
+        dropQuery: ['*'],
+        removeMembers: [],
+        translation: { name: 'vertex_embeddings', options: new Map() },
+      },
+    ])
+  }
+  assert.match(route('text-embedding-x', { VERTEX_AI_PUBLISHER: 'qwen' }).shape.baseUrl, /openapi$/)
 })
 
 test('each model goes to its publisher’s endpoint under Vertex’s name for it', () => {

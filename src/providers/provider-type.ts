@@ -35,8 +35,23 @@ type CredentialChoice =
   | { readonly kind: 'token' }
   | { readonly kind: 'material'; readonly key: string }
 
+/**
+ * What one of the vendor's refusals of a probe means. The first rule that matches decides; a rule
+ * that says less than the general words of its status is not needed.
+ */
+export interface ProbeRule {
+  /** The answer's status; 0 matches all. */
+  readonly status: number
+  /** Matched against the body; null matches always. */
+  readonly pattern: RegExp | null
+  /** Stable code shown to people and machines. */
+  readonly code: string
+  /** One sentence: what a person can do. */
+  readonly advice: string
+}
+
 /** A route and the credential that goes with it. */
-interface ProviderRoute {
+export interface ProviderRoute {
   readonly shape: RouteShape
   readonly credential: CredentialChoice
 }
@@ -70,4 +85,6 @@ export interface ProviderType {
    * work.
    */
   readonly route: (provider: ProviderRecord, modelId: string, rules: ProviderRules) => ProviderRoute
+  /** What the API's refusals mean, beyond what their status says; absent when that is all. */
+  readonly probeRules?: readonly ProbeRule[]
 }

@@ -3,7 +3,6 @@ import type { Failure } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
 import { type MintAttempt, type MintDeps, mint } from '../oauth/mint.ts'
-import { outcomeUnknownFailure } from '../oauth/refusal.ts'
 import type { Grant } from '../oauth/token-request.ts'
 import type { ProviderRules, ProviderType } from './provider-type.ts'
 
@@ -124,16 +123,9 @@ function isOutage({ class: failureClass }: Failure): boolean {
 function outcomeOf(
   deps: RefresherDeps,
   grant: Grant,
-  { result, answer, elapsedMs }: MintAttempt,
+  { result, elapsedMs }: MintAttempt,
 ): RefreshResult {
-  if (result.kind === 'failed') {
-    // Nobody knows whether the endpoint has taken what may be spent only once.
-    const isUnknown = grant.kind === 'request' && grant.isSingleUse && answer === null
-    const isT = result.failure.class === 'T'
-    return isUnknown && isT
-      ? { kind: 'failed', failure: outcomeUnknownFailure(result.failure) }
-      : result
-  }
+  if (result.kind === 'failed') return result
   return {
     kind: 'minted',
     token: result.token,

@@ -1,19 +1,27 @@
 import { AppError } from '../core/errors.ts'
 import { anthropic } from './anthropic.ts'
+import { awsBedrock } from './aws-bedrock.ts'
+import { azureOpenai } from './azure-openai.ts'
 import { deepinfra } from './deepinfra.ts'
 import { generic } from './generic.ts'
 import { googleVertexAi } from './google-vertex-ai.ts'
 import { nvidia } from './nvidia.ts'
+import { oauth2 } from './oauth2.ts'
 import { openai } from './openai.ts'
 import type { ProviderType } from './provider-type.ts'
+import { watsonx } from './watsonx.ts'
 
 /** Every provider type, one line each. */
 export const providerTypes: readonly ProviderType[] = [
   googleVertexAi,
+  watsonx,
+  azureOpenai,
+  awsBedrock,
   openai,
   anthropic,
   nvidia,
   deepinfra,
+  oauth2,
   generic,
 ]
 

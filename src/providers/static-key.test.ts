@@ -43,8 +43,8 @@ test('each vendor’s own host, key and header', () => {
     assert.deepEqual(
       shape.auth,
       isAnthropic
-        ? { header: 'x-api-key', prefix: '' }
-        : { header: 'authorization', prefix: 'Bearer ' },
+        ? { kind: 'header', header: 'x-api-key', prefix: '' }
+        : { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
     )
     assert.deepEqual(
       [...shape.defaultHeaders],
@@ -135,11 +135,24 @@ const allowed = ['h.example']
 test('a generic provider speaks the protocol and uses the header it is told', () => {
   const auth = (config: Texts) =>
     route(generic, { ...base, config: { ...base.config, ...config } }, allowed).shape.auth
-  assert.deepEqual(auth({}), { header: 'authorization', prefix: 'Bearer ' })
-  assert.deepEqual(auth({ PROTOCOL: 'openai' }), { header: 'authorization', prefix: 'Bearer ' })
-  assert.deepEqual(auth({ PROTOCOL: 'anthropic' }), { header: 'x-api-key', prefix: '' })
-  assert.deepEqual(auth({ AUTH_HEADER: 'Api-Key' }), { header: 'api-key', prefix: '' })
+  assert.deepEqual(auth({}), { kind: 'header', header: 'authorization', prefix: 'Bearer ' })
+  assert.deepEqual(auth({ PROTOCOL: 'openai' }), {
+    kind: 'header',
+    header: 'authorization',
+    prefix: 'Bearer ',
+  })
+  assert.deepEqual(auth({ PROTOCOL: 'anthropic' }), {
+    kind: 'header',
+    header: 'x-api-key',
+    prefix: '',
+  })
+  assert.deepEqual(auth({ AUTH_HEADER: 'Api-Key' }), {
+    kind: 'header',
+    header: 'api-key',
+    prefix: '',
+  })
   assert.deepEqual(auth({ PROTOCOL: 'anthropic', AUTH_HEADER: 'Authorization' }), {
+    kind: 'header',
     header: 'authorization',
     prefix: 'Bearer ',
   })

@@ -54,21 +54,27 @@ export function staticKeyType(vendor: StaticKeyVendor): ProviderType {
     tokenKey: '',
     strategy: '',
     grant: () => null,
-    route: (provider, modelId, rules) => {
-      const configured = provider.config.get(vendor.baseUrlName)?.trim() ?? ''
-      const baseUrl = checkBaseUrl(configured === '' ? vendor.defaultBaseUrl : configured, {
-        label: vendor.baseUrlName,
-        vendorHosts: [new URL(vendor.defaultBaseUrl).hostname],
-        rules,
-      })
-      const shape = familyShape(vendor.family, {
-        baseUrl,
-        modelId,
-        allowHeaders: vendor.allowHeaders,
-      })
-      return { shape, credential: { kind: 'material', key: anyKey(provider, vendor.keyName) } }
-    },
+    route: (provider, modelId, rules) => ({
+      shape: vendorShape(vendor, provider, { modelId, rules }),
+      credential: { kind: 'material', key: anyKey(provider, vendor.keyName) },
+    }),
   }
+}
+
+/** How the vendor's API is reached, at its own address or the configured one. */
+export function vendorShape(
+  vendor: StaticKeyVendor,
+  provider: ProviderRecord,
+  options: { readonly modelId: string; readonly rules: ProviderRules },
+): RouteShape {
+  const configured = provider.config.get(vendor.baseUrlName)?.trim() ?? ''
+  const baseUrl = checkBaseUrl(configured === '' ? vendor.defaultBaseUrl : configured, {
+    label: vendor.baseUrlName,
+    vendorHosts: [new URL(vendor.defaultBaseUrl).hostname],
+    rules: options.rules,
+  })
+  const { modelId } = options
+  return familyShape(vendor.family, { baseUrl, modelId, allowHeaders: vendor.allowHeaders })
 }
 
 /** How an API of one of the two families is reached. */
@@ -83,8 +89,8 @@ export function familyShape(
   const isAnthropic = family === 'anthropic'
   const paths = isAnthropic ? ANTHROPIC_PATHS : OPENAI_PATHS
   const auth: RouteAuth = isAnthropic
-    ? { header: 'x-api-key', prefix: '' }
-    : { header: 'authorization', prefix: 'Bearer ' }
+    ? { kind: 'header', header: 'x-api-key', prefix: '' }
+    : { kind: 'header', header: 'authorization', prefix: 'Bearer ' }
   return {
     baseUrl: options.baseUrl,
     modelId: checkModel(options.modelId),
@@ -143,6 +149,7 @@ function passThrough(protocol: Protocol, path: string): Operation {
     version: null,
     dropQuery: [],
     removeMembers: [],
+    translation: null,
   }
 }
 

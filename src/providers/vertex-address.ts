@@ -70,7 +70,7 @@ export function vertexHost(location: string): string {
 function parseBaseUrl(text: string, allowList: EndpointAllowList): URL {
   const withScheme = /^[a-z]+:\/\//i.test(text) ? text : `https://${text}`
   const url = URL.parse(withScheme)
-  const isVertex = url !== null && locationOfHost(url.hostname) !== null
+  const isVertex = url !== null && isVertexHost(url.hostname)
   const checked = checkEndpoint(withScheme, {
     label: 'VERTEX_BASE_URL',
     vendorHosts: isVertex ? [url.hostname] : [],
@@ -90,7 +90,13 @@ function locationOfHost(hostname: string): string | null {
   return match?.[1] ?? null
 }
 
-function checkLocation(location: string): string {
+/** Whether the host is one of Vertex AI's own. */
+export function isVertexHost(hostname: string): boolean {
+  return locationOfHost(hostname) !== null
+}
+
+/** Held to its pattern, for it becomes part of a host or a path. */
+export function checkLocation(location: string): string {
   if (/^[a-z]+(-[a-z]+\d+)?$/.test(location)) return location
   throw new AppError('invalid_config', `"${location}" is not a Vertex AI location`, {
     hint: 'Locations look like us-east1, europe-west4, us, eu or global',
@@ -98,7 +104,7 @@ function checkLocation(location: string): string {
 }
 
 /** Project ids, project numbers, and the old `domain.com:id` form. */
-function checkProject(project: string): string {
+export function checkProject(project: string): string {
   if (project === '') {
     throw new AppError('invalid_config', 'The Google Cloud project is not configured', {
       hint: 'Add --config VERTEX_AI_PROJECT_ID=PROJECT, or a VERTEX_BASE_URL that holds it',

@@ -71,6 +71,7 @@ function afterMint(
     consecutiveFailures: 0,
     failure: null,
     failingSinceMs: 0,
+    isDisabled: false,
   }
   const standing = credential.token
   const isSame = standing?.value.equals(minted.token) ?? false
