@@ -18,11 +18,11 @@ export interface Call {
   readonly signal: AbortSignal
 }
 
-/** What a pretend vendor answers: bytes with a length, or server-sent events as they come. */
+/** What a pretend vendor answers: bytes with a length, or events as they come. */
 export interface Answer {
   readonly status: number
   readonly headers: readonly Header[]
-  readonly body: Uint8Array | AsyncIterable<string>
+  readonly body: Uint8Array | AsyncIterable<string | Uint8Array>
 }
 
 /** A pretend vendor: a part of the address space, and how strictly it judges what arrives there. */

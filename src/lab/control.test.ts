@@ -62,11 +62,11 @@ test('the key file and the keys are those of this lab', async () => {
   assert.deepEqual([key.type, key.token_uri], ['service_account', `${lab.origin}/token`])
   const other = await send(`${lab.origin}/lab/service-account.json?email=a@b.c`)
   assert.equal(JSON.parse(other.text).client_email, 'a@b.c')
-  const keys = JSON.parse((await send(`${lab.origin}/lab/keys`)).text)
-  assert.deepEqual(keys, {
-    openai: lab.openaiKey().reveal(),
-    anthropic: lab.anthropicKey().reveal(),
-  })
+  const { openai, anthropic, azure } = JSON.parse((await send(`${lab.origin}/lab/keys`)).text)
+  assert.equal(openai, lab.openaiKey().reveal())
+  assert.equal(anthropic, lab.anthropicKey().reveal())
+  assert.equal(azure.AZURE_CLIENT_SECRET, lab.azure.clientSecret.reveal())
+  assert.equal(azure.AZURE_CLIENT_CERTIFICATE, lab.azure.certificate().pem.reveal())
   const { status } = await send(`${lab.origin}/lab/disable?email=${key.client_email}`, {
     method: 'POST',
   })

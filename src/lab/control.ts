@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
 import { AppError } from '../core/errors.ts'
+import { awsKeys } from './aws.ts'
 import { type Answer, type Call, jsonAnswer, textAnswer } from './call.ts'
 import { type Header, headerValues } from './header.ts'
+import { ibmSettings } from './ibm-accounts.ts'
 import type { JournalEntry } from './journal.ts'
+import { federationKeys, handOutClient, handOutIdentity } from './oauth-handout.ts'
 import type { Lab } from './running-lab.ts'
 import { CREDENTIAL_HEADERS } from './strict.ts'
 
@@ -17,6 +20,9 @@ type Request = Pick<Call, 'method' | 'path' | 'query' | 'headers' | 'body'>
  * - `GET journal?vendor=V&after=ID&limit=N` the newest calls, credentials by name only;
  *   `GET journal/ID/body` one call's body, byte by byte
  * - `GET service-account.json?email=E`, `GET keys`
+ * - `POST oauth-client?method=M&algorithm=A&grace=SPAN&rotating=false` registers one,
+ *   `POST oauth-client/disable?id=I`, `GET identity-token?audience=A&lifetime=SPAN`
+ * - `POST azure-role?assigned=false` takes the role away from the identities on Azure
  * - `GET faults`, `POST faults` (text: one command a line; JSON: one command as an array of words),
  *   `DELETE faults?target=T`
  * - `POST revoke?id=I&realm=R&subject=S`, `POST disable?email=E`
@@ -33,11 +39,31 @@ export function answerControl(lab: Lab, request: Request): Answer {
       return jsonAnswer(200, journalPage(lab, parameters))
     case 'GET service-account.json':
       return textAnswer(200, lab.serviceAccountKey(filterOf(parameters, ['email'])))
+    case 'GET google-credentials.json': {
+      const { kind = '', ...rest } = Object.fromEntries(parameters)
+      const file = lab.googleCredentials(kind, rest)
+      return file === null ? refuse(404, `No credentials of kind "${kind}"`) : textAnswer(200, file)
+    }
     case 'GET keys':
       return jsonAnswer(200, {
         openai: lab.openaiKey().reveal(),
         anthropic: lab.anthropicKey().reveal(),
+        azure: azureKeys(lab),
+        aws: awsKeys(lab),
+        ibm: ibmSettings(lab),
+        federation: federationKeys(lab),
       })
+    case 'POST azure-role':
+      lab.azure.assignRole(parameters.get('assigned') !== 'false')
+      return jsonAnswer(200, { assigned: lab.azure.hasRole() })
+    case 'POST oauth-client':
+      return handOutClient(lab, parameters)
+    case 'POST oauth-client/disable': {
+      const isKnown = lab.disableOauthClient(parameters.get('id') ?? '')
+      return isKnown ? jsonAnswer(200, { disabled: true }) : refuse(404, 'No such client')
+    }
+    case 'GET identity-token':
+      return handOutIdentity(lab, parameters)
     case 'GET faults':
       return jsonAnswer(200, lab.faults.list())
     case 'POST faults':
@@ -55,6 +81,24 @@ export function answerControl(lab: Lab, request: Request): Answer {
     }
     default:
       return refuse(404, `The lab knows no ${operation}`)
+  }
+}
+
+/** What a provider of type `azure-openai` is told, for each of its sources. */
+function azureKeys({ origin, azure, identityToken }: Lab): Readonly<Record<string, string>> {
+  const { audience, subject } = azure.federation
+  return {
+    AZURE_AUTHORITY_HOST: origin,
+    AZURE_OPENAI_ENDPOINT: `${origin}/azure`,
+    AZURE_TENANT_ID: azure.tenantId,
+    AZURE_CLIENT_ID: azure.clientId,
+    AZURE_CLIENT_SECRET: azure.clientSecret.reveal(),
+    AZURE_CLIENT_CERTIFICATE: azure.certificate().pem.reveal(),
+    AZURE_OPENAI_API_KEY: azure.apiKey.reveal(),
+    AZURE_FEDERATED_TOKEN: identityToken({ audience, subject }).reveal(),
+    AZURE_POD_IDENTITY_AUTHORITY_HOST: origin,
+    IDENTITY_ENDPOINT: `${origin}/msi/token`,
+    IDENTITY_HEADER: azure.identityHeader.reveal(),
   }
 }
 
@@ -131,6 +175,10 @@ function credentialNames(lab: Lab): CredentialNames {
   const names = new Map(lab.tokens().map(token => [token.value.reveal(), token.id]))
   names.set(lab.openaiKey().reveal(), 'openai key')
   names.set(lab.anthropicKey().reveal(), 'anthropic key')
+  names.set(lab.azure.apiKey.reveal(), 'azure key')
+  names.set(lab.aws.bedrockKey.reveal(), 'bedrock key')
+  names.set(lab.aws.containerToken.reveal(), 'aws container token')
+  names.set(lab.azure.identityHeader.reveal(), 'azure identity header')
   return credential => {
     const digest = createHash('sha256').update(credential).digest('hex')
     return `[${names.get(credential) ?? `unknown, ${credential.length} characters, sha256 ${digest}`}]`

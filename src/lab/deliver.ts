@@ -127,7 +127,8 @@ async function* chunksOf(body: Answer['body']): AsyncGenerator<Uint8Array> {
     yield body
     return
   }
-  for await (const event of body) yield new TextEncoder().encode(event)
+  for await (const event of body)
+    yield typeof event === 'string' ? new TextEncoder().encode(event) : event
 }
 
 async function drip(

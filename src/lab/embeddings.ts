@@ -38,7 +38,8 @@ function inputsOf(input: unknown): readonly string[] {
   return input.map(element => (typeof element === 'string' ? element : JSON.stringify(element)))
 }
 
-function vectorOf(input: string, dimensions: number): Float32Array {
+/** A vector of unit length that depends on the input alone. */
+export function vectorOf(input: string, dimensions: number): Float32Array {
   const raw = Array.from({ length: dimensions }, (_, index) => {
     const digest = createHash('sha256').update(`${index}:${input}`).digest()
     return digest.readInt32BE() / 2 ** 31

@@ -1,15 +1,29 @@
 import { type KeyObject, verify } from 'node:crypto'
 import type { ServiceAccount } from './accounts.ts'
-import { type Answer, type Call, jsonAnswer, textAnswer, type Vendor } from './call.ts'
+import { type Answer, type Call, textAnswer, type Vendor } from './call.ts'
+import {
+  type Form,
+  type GrantFields,
+  invalidGrant,
+  type Refusal,
+  readForm,
+  refuse,
+  refuseStatus,
+} from './google-form.ts'
 import { type JsonObject, parseObject } from './json.ts'
-import { hasContentType, leakIn } from './strict.ts'
 import { issueToken } from './token-answer.ts'
 import type { World } from './world.ts'
 
 const PATH = '/token'
 const BODY_BYTES_MAX = 65_536
-const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
-const FIELDS = ['grant_type', 'assertion']
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+const GRANTS: ReadonlyMap<string, GrantFields> = new Map([
+  [JWT_BEARER, { required: ['assertion'], optional: [] }],
+  [
+    'refresh_token',
+    { required: ['refresh_token', 'client_id', 'client_secret'], optional: ['scope'] },
+  ],
+])
 const CLAIMS = ['iss', 'scope', 'aud', 'iat', 'exp', 'sub']
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const ASSERTION_SECONDS_MAX = 3_600
@@ -20,16 +34,10 @@ const TOKEN_RANDOM_BYTES = 768
 const UNREASONABLE_TIME =
   'Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.'
 
-/** A refusal of the token endpoint (RFC 6749 §5.2). */
-interface Refusal {
-  readonly status: number
-  readonly error: string
-  readonly description: string
-}
-
 /**
- * Google's token endpoint for service-account keys (AIP-4112): a signed JWT against an access
- * token. It takes exactly what Google documents and refuses in Google's words.
+ * Google's token endpoint: a service account's signed JWT (AIP-4112) or a person's refresh token
+ * (AIP-4113) against an access token. It takes exactly what Google documents and refuses in Google's
+ * words.
  */
 export function createGoogleToken(world: World): Vendor {
   return {
@@ -37,27 +45,28 @@ export function createGoogleToken(world: World): Vendor {
     bodyBytesMax: BODY_BYTES_MAX,
     owns: path => path === PATH,
     answer: call => answerToken(world, call),
-    refuse(status, message) {
-      return refuse({ status, error: statusError(status), description: message })
-    },
+    refuse: refuseStatus,
   }
 }
 
 function answerToken(world: World, call: Call): Answer {
-  const assertion = readForm(call)
-  if (typeof assertion !== 'string') return refuse(assertion)
-  const account = judgeAssertion(assertion, {
-    findAccount: world.accounts.find,
-    publicKey: world.accounts.publicKey,
-    tokenUrl: `${world.origin}${PATH}`,
-    nowSeconds: call.nowMs / 1_000,
-  })
-  if ('error' in account) return refuse(account)
+  const form = readForm(call, GRANTS, [])
+  if ('error' in form) return refuse(form)
+  const subject =
+    form.get('grant_type') === JWT_BEARER
+      ? judgeAssertion(form.get('assertion') ?? '', {
+          findAccount: world.accounts.find,
+          publicKey: world.accounts.publicKey,
+          tokenUrl: `${world.origin}${PATH}`,
+          nowSeconds: call.nowMs / 1_000,
+        })
+      : judgeSignIn(world, form)
+  if (typeof subject !== 'string') return refuse(subject)
   const { json } = issueToken(
     world.tokens,
     {
       realm: 'google',
-      subject: account.email,
+      subject,
       lifetimeMs: world.tokenLifetimeMs,
       prefix: 'ya29.c.',
       randomBytes: TOKEN_RANDOM_BYTES,
@@ -67,32 +76,18 @@ function answerToken(world: World, call: Call): Answer {
   return textAnswer(200, json, [['cache-control', 'no-cache, no-store, max-age=0']])
 }
 
-/** The assertion in a well-formed request, else why the request is none. */
-function readForm(call: Call): string | Refusal {
-  if (call.method !== 'POST') return invalidRequest('Method must be POST', 405)
-  if (call.query !== '') return invalidRequest('The token endpoint takes no query')
-  const leak = leakIn(call.headers, [])
-  if (leak !== null) return invalidRequest(leak)
-  if (!hasContentType(call, 'application/x-www-form-urlencoded'))
-    return invalidRequest('Content-Type must be application/x-www-form-urlencoded')
-  const text = Buffer.from(call.body).toString('latin1')
-  if (!/^(?:[\w*.\-+=&~!'()]|%[0-9A-Fa-f]{2})*$/.test(text))
-    return invalidRequest('The body is not form-encoded')
-  const form = new URLSearchParams(text)
-  const names = [...form.keys()]
-  const unknown = names.find(name => !FIELDS.includes(name))
-  if (unknown !== undefined) return invalidRequest(`Unknown parameter: ${unknown}`)
-  for (const name of FIELDS) {
-    const values = form.getAll(name)
-    if (values.length > 1) return invalidRequest(`Duplicate parameter: ${name}`)
-    if (values.length === 0 || values[0] === '')
-      return invalidRequest(`Missing required parameter: ${name}`)
+/** The person who signed in, else why nobody did. */
+function judgeSignIn(world: World, form: Form): string | Refusal {
+  const { user } = world.googleIdentities
+  const isClient =
+    form.get('client_id') === user.clientId &&
+    form.get('client_secret') === user.clientSecret.reveal()
+  if (!isClient) {
+    const description = 'The OAuth client was not found.'
+    return { status: 401, error: 'invalid_client', description }
   }
-  if (form.get('grant_type') !== GRANT_TYPE) {
-    const description = `Invalid grant_type: ${form.get('grant_type')}`
-    return { status: 400, error: 'unsupported_grant_type', description }
-  }
-  return form.get('assertion') ?? ''
+  if (form.get('refresh_token') === user.refreshToken.reveal()) return user.email
+  return invalidGrant('Token has been expired or revoked.')
 }
 
 interface Judge {
@@ -102,8 +97,8 @@ interface Judge {
   readonly nowSeconds: number
 }
 
-/** The account that signed the assertion, else why nobody did. */
-function judgeAssertion(assertion: string, judge: Judge): ServiceAccount | Refusal {
+/** The address of the account that signed the assertion, else why nobody did. */
+function judgeAssertion(assertion: string, judge: Judge): string | Refusal {
   const parts = assertion.split('.')
   const [head = '', payload = '', signature = ''] = parts
   if (parts.length !== 3 || !parts.every(part => /^[\w-]+$/.test(part)))
@@ -129,7 +124,7 @@ function judgeAssertion(assertion: string, judge: Judge): ServiceAccount | Refus
     const description = 'The OAuth client was disabled.'
     return { status: 401, error: 'disabled_client', description }
   }
-  return claimsRefusal(claims, judge) ?? account
+  return claimsRefusal(claims, judge) ?? account.email
 }
 
 function claimsRefusal(claims: JsonObject, judge: Judge): Refusal | null {
@@ -155,21 +150,4 @@ function areReasonable(iat: unknown, exp: unknown, nowSeconds: number): boolean 
   if (!Number.isInteger(iat) || !Number.isInteger(exp)) return false
   const isLive = iat <= nowSeconds + SKEW_SECONDS && exp > nowSeconds
   return isLive && exp > iat && exp - iat <= ASSERTION_SECONDS_MAX
-}
-
-function invalidRequest(description: string, status = 400): Refusal {
-  return { status, error: 'invalid_request', description }
-}
-
-function invalidGrant(description: string): Refusal {
-  return { status: 400, error: 'invalid_grant', description }
-}
-
-function refuse({ status, error, description }: Refusal): Answer {
-  return jsonAnswer(status, { error, error_description: description })
-}
-
-function statusError(status: number): string {
-  if (status === 429) return 'rate_limit_exceeded'
-  return status >= 500 ? 'internal_failure' : 'invalid_request'
 }

@@ -5,8 +5,14 @@ import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
 import { createServiceAccounts } from './accounts.ts'
+import { createAwsAccounts } from './aws-accounts.ts'
+import { createAzureDirectory } from './azure-directory.ts'
 import { createFaultList, type FaultList } from './fault-list.ts'
+import { createGoogleIdentities } from './google-identities.ts'
+import { createIbmAccount } from './ibm-accounts.ts'
+import { createIdentityIssuer } from './identity-issuer.ts'
 import { createJournal, type Journal } from './journal.ts'
+import { createOauthClients } from './oauth-clients.ts'
 import type { Lab } from './running-lab.ts'
 import { serve } from './serve.ts'
 import { createTokenRegister } from './tokens.ts'
@@ -39,13 +45,22 @@ export async function startLab(deps: LabDeps, setup: LabSetup): Promise<Lab> {
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 })
   const origin = await listen(server, setup.listen)
   const newId = () => Buffer.from(deps.random.bytes(18)).toString('base64url')
+  const tokens = createTokenRegister(deps)
   const world: World = {
     origin,
     clock: deps.clock,
     newId,
-    tokens: createTokenRegister(deps),
+    tokens,
     tokenLifetimeMs: setup.tokenLifetimeMs,
     accounts,
+    googleIdentities: createGoogleIdentities({ origin, newId, accounts }),
+    aws: createAwsAccounts({ random: deps.random, tokens }),
+    azure: createAzureDirectory({ ...deps, newId }),
+    oauthClients: createOauthClients({ clock: deps.clock, newId }),
+    ibm: createIbmAccount(newId),
+    identities: createIdentityIssuer({
+      ...{ issuer: `${origin}/identity`, nowMs: () => deps.clock.nowMs(), newId },
+    }),
     openaiKey: new Secret(`sk-lab-${newId()}`),
     anthropicKey: new Secret(`sk-ant-lab-${newId()}`),
   }
@@ -81,6 +96,13 @@ function labOf(
     serviceAccountKey: (options = {}) =>
       accounts.keyFile({ ...options, tokenUri: `${origin}/token` }),
     disableServiceAccount: accounts.disable,
+    googleCredentials: world.googleIdentities.credentials,
+    registerOauthClient: world.oauthClients.register,
+    disableOauthClient: world.oauthClients.disable,
+    identityToken: world.identities.issue,
+    azure: world.azure,
+    aws: world.aws,
+    ibm: world.ibm,
     openaiKey: () => world.openaiKey,
     anthropicKey: () => world.anthropicKey,
     counts: () => ({ ...journal.totals(), mints: tokens.count() }),

@@ -7,13 +7,38 @@ import { answerResponses } from './responses.ts'
 import { bearerOf, leakIn, readJsonBody } from './strict.ts'
 import type { World } from './world.ts'
 
-const PREFIX = '/openai/v1/'
 const BODY_BYTES_MAX = 33_554_432
 const MODELS = ['gpt-5.5', 'gpt-4o', 'text-embedding-3-small']
 const MODEL_CREATED_AT_SECONDS = 1_767_225_600
 
-/** OpenAI's API, with a static key as bearer. */
+/** OpenAI's API, with a static key as bearer or a token of its workload identity federation. */
 export function createOpenai(world: World): Vendor {
+  return openaiVendor(world, {
+    name: 'openai',
+    prefix: '/openai/v1/',
+    isKnown: (bearer, nowMs) =>
+      bearer === world.openaiKey.reveal() ||
+      world.tokens.judge(bearer, 'openai', nowMs) === 'valid',
+  })
+}
+
+/** An OpenAI-compatible API of somebody else's, behind the lab's authorization server. */
+export function createOauthOpenai(world: World): Vendor {
+  return openaiVendor(world, {
+    name: 'oauth2.openai',
+    prefix: '/oauth2/openai/v1/',
+    isKnown: (bearer, nowMs) => world.tokens.judge(bearer, 'oauth2', nowMs) === 'valid',
+  })
+}
+
+/** What tells one OpenAI-compatible API from another. */
+interface OpenaiOffering {
+  readonly name: string
+  readonly prefix: string
+  readonly isKnown: (bearer: string, nowMs: number) => boolean
+}
+
+function openaiVendor(world: World, { name, prefix, isKnown }: OpenaiOffering): Vendor {
   const operations: ReadonlyMap<string, (request: OpenaiRequest) => Answer> = new Map([
     ['chat/completions', (request: OpenaiRequest) => answerChat(world, request)],
     ['completions', (request: OpenaiRequest) => answerCompletions(world, request)],
@@ -21,16 +46,16 @@ export function createOpenai(world: World): Vendor {
     ['embeddings', answerEmbeddings],
   ])
   return {
-    name: 'openai',
+    name,
     bodyBytesMax: BODY_BYTES_MAX,
-    owns: path => path.startsWith(PREFIX),
+    owns: path => path.startsWith(prefix),
     refuse: openaiError,
     answer(call) {
       const leak = leakIn(call.headers, ['authorization'])
       if (leak !== null) return openaiError(400, leak)
-      if (bearerOf(call.headers) !== world.openaiKey.reveal())
+      if (!isKnown(bearerOf(call.headers) ?? '', call.nowMs))
         return openaiError(401, 'Incorrect API key provided.', 'invalid_api_key')
-      const operation = call.path.slice(PREFIX.length)
+      const operation = call.path.slice(prefix.length)
       const answer = operations.get(operation)
       if (call.method === 'POST' && answer !== undefined) return answerPost(call, answer)
       if (call.method === 'GET') return answerModels(operation)

@@ -8,6 +8,8 @@ export const CREDENTIAL_HEADERS: readonly string[] = [
   'x-api-key',
   'api-key',
   'x-goog-api-key',
+  'x-identity-header',
+  'x-amz-security-token',
   'cookie',
   'proxy-authorization',
 ]

@@ -5,7 +5,16 @@ import type { Random } from '../system/random.ts'
 const TOKENS_MAX = 10_000
 
 /** Whose APIs take a token: a token endpoint issues for one realm, an API asks for one. */
-type Realm = 'google'
+type Realm =
+  | 'google'
+  | 'aws'
+  | 'oauth2'
+  | 'anthropic'
+  | 'openai'
+  | 'azure.ai'
+  | 'azure.cognitiveservices'
+  | 'ibm'
+  | 'ibm-instance'
 
 /** An access token that the lab issued. */
 export interface IssuedToken {

@@ -1,4 +1,4 @@
-import { type Answer, type Call, jsonAnswer, type Vendor } from './call.ts'
+import type { Answer, Call, Vendor } from './call.ts'
 import { answerChat } from './chat.ts'
 import {
   answerCount,
@@ -8,12 +8,16 @@ import {
   type ClaudeRequest,
   claudeError,
 } from './claude.ts'
+import { rpcError, unauthenticated } from './google-rpc.ts'
+import { isSelfSigned } from './google-self-signed.ts'
 import { headerValues } from './header.ts'
-import type { JsonObject } from './json.ts'
 import { bearerOf, leakIn, readJsonBody } from './strict.ts'
+import { answerPredict } from './vertex-embeddings.ts'
+import { answerRaw } from './vertex-raw.ts'
 import type { World } from './world.ts'
 
 const BODY_BYTES_MAX = 31_457_280
+const AUDIENCE = 'https://aiplatform.googleapis.com/'
 const VERSIONS = ['vertex-2023-10-16', '2026-10-21']
 
 /** Betas of Anthropic's that Vertex is known to take; it refuses the others. */
@@ -36,22 +40,16 @@ const OPENAPI_PATH = new RegExp(
   `^/v1(?:beta1)?/projects/${PROJECT}/locations/${LOCATION}/endpoints/openapi/chat/completions$`,
 )
 
-const INVALID_CREDENTIALS =
-  'Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.'
+const EMBEDDINGS_PATH = new RegExp(
+  `^/v1/projects/${PROJECT}/locations/${LOCATION}/publishers/google/models/([\\w.-]+):predict$`,
+)
 
-/** google.rpc.Code names by HTTP status. */
-const RPC_STATUS: ReadonlyMap<number, string> = new Map([
-  [400, 'INVALID_ARGUMENT'],
-  [401, 'UNAUTHENTICATED'],
-  [403, 'PERMISSION_DENIED'],
-  [404, 'NOT_FOUND'],
-  [413, 'INVALID_ARGUMENT'],
-  [429, 'RESOURCE_EXHAUSTED'],
-  [499, 'CANCELLED'],
-  [500, 'INTERNAL'],
-  [503, 'UNAVAILABLE'],
-  [504, 'DEADLINE_EXCEEDED'],
-])
+const RAW_PATH = new RegExp(
+  `^/v1/projects/${PROJECT}/locations/${LOCATION}/publishers/(?:mistralai|ai21)/models/([^/:]+):(rawPredict|streamRawPredict)$`,
+)
+const DEPLOYED_PATH = new RegExp(
+  `^/v1/projects/${PROJECT}/locations/${LOCATION}/endpoints/\\d+/chat/completions$`,
+)
 
 /** Vertex AI: Claude by rawPredict, other models by the OpenAI-compatible endpoint. */
 export function createVertex(world: World): Vendor {
@@ -68,6 +66,14 @@ export function createVertex(world: World): Vendor {
       if (refusal !== null) return refusal
       if (call.method !== 'POST') return rpcError(404, `${call.method} is not known here`)
       if (OPENAPI_PATH.test(call.path)) return answerOpenapi(world, call)
+      const embedder = EMBEDDINGS_PATH.exec(call.path)?.[1]
+      if (embedder !== undefined) return answerPredict(call, { model: embedder, refuse: rpcError })
+      if (DEPLOYED_PATH.test(call.path)) return answerDeployed(world, call)
+      const [, rawModel, rawVerb] = RAW_PATH.exec(call.path) ?? []
+      if (rawModel !== undefined) {
+        const isStream = rawVerb === 'streamRawPredict'
+        return answerRaw(world, call, { model: rawModel, isStream, refuse: rpcError })
+      }
       const [, model, verb] = CLAUDE_PATH.exec(call.path) ?? []
       if (model === undefined || verb === undefined)
         return rpcError(404, `Nothing is served at ${call.path}`)
@@ -79,29 +85,20 @@ export function createVertex(world: World): Vendor {
 /** A 401 unless the call brings one token that this lab issued for Google and that lives. */
 function credentialRefusal(world: World, call: Call): Answer | null {
   if (headerValues(call.headers, 'authorization').length === 0)
-    return unauthenticated('CREDENTIALS_MISSING')
+    return unauthorized('CREDENTIALS_MISSING')
   const token = bearerOf(call.headers) ?? ''
   const verdict = world.tokens.judge(token, 'google', call.nowMs)
   if (verdict === 'valid') return null
-  return unauthenticated(
+  const { accounts } = world
+  if (isSelfSigned(token, { accounts, audience: AUDIENCE, nowMs: call.nowMs })) return null
+  return unauthorized(
     verdict === 'unknown' ? 'ACCESS_TOKEN_TYPE_UNSUPPORTED' : 'ACCESS_TOKEN_EXPIRED',
   )
 }
 
-function unauthenticated(reason: string): Answer {
-  const metadata = {
-    service: 'aiplatform.googleapis.com',
-    method: 'google.cloud.aiplatform.v1.PredictionService.RawPredict',
-  }
-  const type = 'type.googleapis.com/google.rpc.ErrorInfo'
-  return rpcError(401, INVALID_CREDENTIALS, [
-    { '@type': type, reason, domain: 'googleapis.com', metadata },
-  ])
-}
-
-function rpcError(status: number, message: string, details: readonly JsonObject[] = []): Answer {
-  const error = { code: status, message, status: RPC_STATUS.get(status) ?? 'UNKNOWN' }
-  return jsonAnswer(status, { error: details.length === 0 ? error : { ...error, details } })
+function unauthorized(reason: string): Answer {
+  const method = 'google.cloud.aiplatform.v1.PredictionService.RawPredict'
+  return unauthenticated('aiplatform.googleapis.com', method, reason)
 }
 
 function answerOpenapi(world: World, call: Call): Answer {
@@ -111,6 +108,14 @@ function answerOpenapi(world: World, call: Call): Answer {
   if (typeof model !== 'string' || !/^[\w.-]+\/[\w.@-]+$/.test(model))
     return rpcError(400, `Malformed publisher model ${JSON.stringify(model)}`)
   return answerChat(world, { call, body, model, refuse: message => rpcError(400, message) })
+}
+
+/** A model that somebody deployed: it is called as they please. */
+function answerDeployed(world: World, call: Call): Answer {
+  const body = readJsonBody(call)
+  if (typeof body === 'string') return rpcError(400, body)
+  const refuse = (message: string) => rpcError(400, message)
+  return answerChat(world, { call, body, model: String(body.model), refuse })
 }
 
 function answerClaude(
