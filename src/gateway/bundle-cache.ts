@@ -23,6 +23,8 @@ interface Slot {
   /** When the first token in `bundle` ends. */
   endsAtMs: number
   isDirty: boolean
+  /** When a build that failed is tried again. */
+  retryAtMs: number
   building: Promise<Bundle> | null
 }
 
@@ -42,7 +44,13 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
   const slotOf = (workspace: string): Slot => {
     const known = slots.get(workspace)
     if (known !== undefined) return known
-    const slot: Slot = { bundle: null, endsAtMs: Infinity, isDirty: false, building: null }
+    const slot: Slot = {
+      bundle: null,
+      endsAtMs: Infinity,
+      isDirty: false,
+      retryAtMs: 0,
+      building: null,
+    }
     slots.set(workspace, slot)
     return slot
   }
@@ -50,16 +58,21 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
   /** At most one build a workspace; whoever comes meanwhile shares it. */
   const build = (workspace: string): Promise<Bundle> => {
     const slot = slotOf(workspace)
-    slot.building ??= rebuild(deps, workspace, slot).finally(() => {
-      slot.building = null
-      sleeper.abort()
-    })
+    slot.building ??= rebuild(deps, workspace, slot)
+      .catch((error: unknown) => {
+        slot.isDirty = true
+        slot.retryAtMs = deps.clock.nowMs() + REBUILD_MS
+        throw error
+      })
+      .finally(() => {
+        slot.building = null
+        sleeper.abort()
+      })
     return slot.building
   }
 
   const rebuildSoon = (workspace: string): void => {
     build(workspace).catch((error: unknown) => {
-      slotOf(workspace).isDirty = true
       deps.log.error('bundle.build_failed', { workspace, error })
     })
   }
@@ -69,9 +82,8 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
       const slot = slotOf(workspace)
       const known = slot.bundle
       const isGood = known !== null && slot.endsAtMs > deps.clock.nowMs()
-      if (isGood && !slot.isDirty) return known
+      if (isGood && !slot.isDirty && slot.building === null) return known
       return build(workspace).catch((error: unknown) => {
-        slot.isDirty = true
         // Without the store, what was built last serves as long as every token in it lives.
         if (error instanceof AppError && isGood) return known
         throw error
@@ -87,14 +99,13 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
         const nowMs = deps.clock.nowMs()
         let waitMs = IDLE_MS
         for (const [workspace, slot] of slots) {
-          if (slot.endsAtMs <= nowMs && slot.building === null) rebuildSoon(workspace)
-          else if (slot.isDirty) waitMs = Math.min(waitMs, REBUILD_MS)
-          else waitMs = Math.min(waitMs, slot.endsAtMs - nowMs)
+          // A build under way ends the sleep when it is through.
+          if (slot.building !== null) continue
+          const dueAtMs = slot.isDirty ? slot.retryAtMs : slot.endsAtMs
+          if (dueAtMs <= nowMs) rebuildSoon(workspace)
+          else waitMs = Math.min(waitMs, dueAtMs - nowMs)
         }
         await deps.clock.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
-        for (const [workspace, slot] of slots) {
-          if (slot.isDirty && slot.building === null) rebuildSoon(workspace)
-        }
       }
     },
   }

@@ -34,7 +34,7 @@ interface Router {
 }
 
 /** One watching router. */
-export interface WatchSession {
+interface WatchSession {
   /** The router says which revision it serves; '' for none. It gets what differs from it. */
   serves(revision: string): void
   close(): void

@@ -20,6 +20,7 @@ import type { Random } from '../system/random.ts'
 import { buildBundle } from './bundle-builder.ts'
 import { createDelivery } from './delivery.ts'
 import { deliveryRpcs } from './delivery-service.ts'
+import { doctorRpcs } from './doctor-service.ts'
 import { createHealth, healthRpcs } from './health.ts'
 import { createHttp } from './http.ts'
 import { openIdentity } from './identity.ts'
@@ -100,7 +101,8 @@ export async function startGateway(deps: GatewayDeps, config: GatewayConfig): Pr
   const rpcs = [
     ...healthRpcs(health),
     ...providerRpcs({ ...deps, desk, onDelete }),
-    ...refreshRpcs({ store, clock, task, delivery }),
+    ...refreshRpcs({ store, clock, task, delivery, log }),
+    ...doctorRpcs({ ...deps, rules }),
     ...inferenceRpcs({ store, clock, log, rules, delivery, onPoll: metrics.bundleServed }),
     ...sandboxRpcs({ ...deps, onDelete: delivery.dismiss }),
     ...deliveryRpcs({

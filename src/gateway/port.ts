@@ -5,10 +5,10 @@ import { AppError } from '../core/errors.ts'
 import { MESSAGE_BYTES_MAX } from '../wire/client.ts'
 
 /** A connection that says nothing for this long is no client. */
-const FIRST_BYTES_MS = 10_000
+const FIRST_BYTES_MS = 5_000
 
 /** How often slow HTTP/1.1 requests are looked for. */
-const SLOW_CHECK_MS = 5_000
+const SLOW_CHECK_MS = 1_000
 
 /** How long calls under way may take to finish when the gateway stops. */
 const DRAIN_MS = 5_000

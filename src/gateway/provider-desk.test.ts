@@ -191,6 +191,24 @@ test('while the vendor thinks, an update that started from the same version lose
   assert.equal((await statusOf('slow')).generation, 2n)
 })
 
+test('a deleted refresh serves no token and mints none, until a rotation brings it back', async () => {
+  await add('stopped')
+  const statusOf = async () => {
+    const { credentials } = await world.call(method.getProviderRefreshStatus, {
+      provider: 'stopped',
+    })
+    return credentials[0]
+  }
+  const stop = () => world.call(method.deleteProviderRefresh, { provider: 'stopped' })
+  assert.equal((await stop()).deleted, true)
+  assert.equal((await stop()).deleted, false)
+  const stopped = await statusOf()
+  assert.equal(stopped?.state, 'disabled')
+  assert.equal(stopped?.nextRefreshAtMs, 2n ** 63n - 1n)
+  await world.call(method.rotateProviderCredential, { provider: 'stopped' })
+  assert.equal((await statusOf())?.state, 'valid')
+})
+
 test('rotate mints now, keeps its distance, and tells why it could not', async () => {
   await add('rotated')
   const rotate = (credentialKey = '') =>

@@ -17,6 +17,9 @@ import { mergeConfig, mergeMaterial, unknownKeys } from './validate.ts'
 /** A model id that any type accepts: what is checked with it is the configuration. */
 const ANY_MODEL = 'model'
 
+/** How long a provider's credential is kept from the refresh task while it is being changed. */
+const CLAIM_MS = 30_000
+
 /** What the desk needs. */
 export interface ProviderDeskDeps {
   readonly store: Store
@@ -32,7 +35,7 @@ export interface ProviderDeskDeps {
 }
 
 /** What a person asked for. */
-export interface ProviderWish {
+interface ProviderWish {
   readonly material: Readonly<Record<string, string>>
   readonly config: Readonly<Record<string, string>>
   /** Store it even when the vendor refuses the first token. */
@@ -84,7 +87,11 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       const fresh = newCredential(provider.id, type.tokenKey, nowMs)
       const mint = isRefreshed ? await firstMint(deps, provider, { standing: fresh, wish }) : null
       const credential = mint === null ? null : minted(deps, fresh, mint)
-      await deps.store.createProvider(provider, credential === null ? [] : [credential])
+      const material = materialAfter(provider, mint)
+      await deps.store.createProvider(
+        { ...provider, material },
+        credential === null ? [] : [credential],
+      )
       deps.log.info('provider.created', { provider: name, workspace, type: type.type })
       if (mint !== null && credential !== null) tell(deps, provider, { mint, credential })
       deps.onChange(provider)
@@ -99,17 +106,20 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
         material: mergeMaterial(type, provider.material, wish.material),
         config: mergeConfig(provider.config, wish.config),
       }
-      const [known] = await deps.store.listCredentials(provider.id)
-      if (isSame(provider, next)) return { provider, credential: known ?? null, warning: '' }
+      const [found] = await deps.store.listCredentials(provider.id)
+      if (isSame(provider, next)) return { provider, credential: found ?? null, warning: '' }
       const isRefreshed = checkConfiguration(deps, type, next)
+      const known =
+        found === undefined ? undefined : await reserve(deps, provider, { type, next, found })
       const standing = known ?? newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
       const mint = isRefreshed ? await firstMint(deps, next, { standing, wish }) : null
       // The refresh task may have minted with the old key meanwhile: generations go on from there.
       const [latest = standing] = await deps.store.listCredentials(provider.id)
-      const credential = mint === null ? null : minted(deps, latest, mint)
+      // What failed before failed with what is being replaced.
+      const credential = mint === null ? null : minted(deps, { ...latest, failure: null }, mint)
       const stored = await deps.store.updateProvider(
         provider,
-        { material: next.material, config: next.config },
+        { material: materialAfter(next, mint), config: next.config },
         credential === null ? [] : [credential],
       )
       if (stored === null) throw changed(provider.name)
@@ -119,6 +129,42 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       return { provider: stored, credential, warning: warningOf(type, stored, credential) }
     },
   }
+}
+
+/**
+ * The credential, claimed if its next mint spends what may be spent only once: the refresh task must
+ * neither spend it at the same time nor find it replaced while it does. The claim ends with the
+ * write, or by itself when nothing is written.
+ */
+async function reserve(
+  deps: ProviderDeskDeps,
+  provider: ProviderRecord,
+  {
+    type,
+    next,
+    found,
+  }: {
+    readonly type: ProviderType
+    readonly next: ProviderRecord
+    readonly found: Credential
+  },
+): Promise<Credential> {
+  const nowMs = deps.clock.nowMs()
+  const grant = type.grant(next, nowMs, deps.rules)
+  if (grant?.kind !== 'request' || !grant.isSingleUse) return found
+  const claim = { owner: uuid(deps.random), nowMs, untilMs: nowMs + CLAIM_MS }
+  const claimed = await deps.store.claimCredential(claim, found)
+  if (claimed === null) throw changed(provider.name)
+  return claimed
+}
+
+/** The material with what the first mint rotated: the old refresh token may be spent. */
+function materialAfter(
+  { material }: ProviderRecord,
+  mint: FirstMint | null,
+): ProviderRecord['material'] {
+  if (mint?.result.kind !== 'minted') return material
+  return new Map([...material, ...mint.result.rotatedMaterial])
 }
 
 /**

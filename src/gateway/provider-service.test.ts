@@ -121,7 +121,7 @@ test('limits hold on both sides', async t => {
       openai('w', { credentials: { OPENAI_API_KEY: long(8_193) } }),
       'invalid_argument',
     ],
-    ['type unknown', openai('u', { type: 'azure' }), 'unknown_provider_type'],
+    ['type unknown', openai('u', { type: 'no-such-type' }), 'unknown_provider_type'],
     ['type of a million characters', openai('u', { type: long(900_000) }), 'unknown_provider_type'],
     ['no type', openai('u', { type: '' }), 'unknown_provider_type'],
     ['no key', openai('u', { credentials: {} }), 'invalid_credential'],
@@ -152,8 +152,8 @@ test('no provider at all is refused, and an unknown type names those that exist'
     refusal('invalid_argument', /missing/),
   )
   await assert.rejects(
-    create(openai('x', { type: 'azzure' })),
-    refusal('unknown_provider_type', /"azzure".*google-vertex-ai, openai/),
+    create(openai('x', { type: 'no-such-type' })),
+    refusal('unknown_provider_type', /"no-such-type".*google-vertex-ai.*openai/),
   )
 })
 
@@ -301,10 +301,10 @@ test('a key that the type does not use is worth a warning', async () => {
 
 test('profiles tell what a type takes, by any of its names', async () => {
   const { profiles } = await world.call(method.listProviderProfiles, {})
-  assert.deepEqual(
-    profiles.map(one => one.id).sort(),
-    ['anthropic', 'deepinfra', 'generic', VERTEX, 'nvidia', 'openai'].sort(),
-  )
+  const ids = profiles.map(one => one.id)
+  assert.equal(new Set(ids).size, ids.length)
+  for (const id of ['anthropic', 'deepinfra', 'generic', VERTEX, 'nvidia', 'openai'])
+    assert.ok(ids.includes(id), id)
   const { profile } = await world.call(method.getProviderProfile, { id: 'vertex' })
   assert.equal(profile?.id, VERTEX)
   assert.ok(profile?.credentials[0]?.envVars.includes('GOOGLE_SERVICE_ACCOUNT_KEY'))

@@ -8,6 +8,7 @@ import { nextForcedAtMs } from '../refresh/policy.ts'
 import type { RefreshTask } from '../refresh/task.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
 import {
   OpenShell,
   ProviderCredentialRefreshRecoveryAction,
@@ -45,6 +46,7 @@ export interface RefreshServiceDeps {
   readonly clock: Clock
   readonly task: RefreshTask
   readonly delivery: Delivery
+  readonly log: Log
 }
 
 /** The refresh methods of `openshell.v1.OpenShell`. */
@@ -94,7 +96,31 @@ export function refreshRpcs(deps: RefreshServiceDeps): readonly Rpc[] {
         return { status: await statusToWire(deps, provider, outcome.credential) }
       },
     ),
+    adminRpc(method.deleteProviderRefresh, async ({ provider: name, credentialKey, workspace }) => {
+      const provider = await requireProvider(deps.store, workspace, name)
+      const rows = await deps.store.listCredentials(provider.id)
+      const row = rows.find(one => credentialKey === '' || one.key === credentialKey)
+      if (row === undefined || row.isDisabled) return { deleted: false }
+      await disable(deps.store, row)
+      deps.log.info('refresh.disabled', { provider: name, workspace: provider.workspace })
+      deps.delivery.changed(provider.workspace)
+      return { deleted: true }
+    }),
   ]
+}
+
+/**
+ * Stops refreshing a credential and serving its token. The row stays, so that a rotation or new
+ * material brings it back; the write wins over a mint that is under way, which is then discarded.
+ */
+async function disable(store: Store, row: Credential): Promise<void> {
+  const credential = { ...row, isDisabled: true, dueAtMs: null, claimedBy: '', claimedUntilMs: 0 }
+  const saved = await store.saveCredential({ credential, rotatedMaterial: new Map() })
+  if (saved === null) {
+    throw new AppError('version_conflict', 'The credential was changed by someone else meanwhile', {
+      hint: 'Repeat the command',
+    })
+  }
 }
 
 /** The provider's credential of that key, or its only one when the key is ''. */

@@ -21,7 +21,7 @@ import { EncodedMessage, encodeMessage, methodPath } from '../wire/grpc.ts'
 import type { Identity, Principal } from './identity.ts'
 
 /** What every call needs of the gateway. */
-export interface RpcDeps {
+interface RpcDeps {
   readonly identity: Identity
   readonly log: Log
 }

@@ -12,7 +12,7 @@ const LIST_DEFAULT = 100
 const LIST_MAX = 1_000
 
 /** The workspace that always exists. */
-export const DEFAULT_WORKSPACE = 'default'
+const DEFAULT_WORKSPACE = 'default'
 
 /** Checks a name that a person gave: it stands in URLs, metrics and tables. */
 export function checkName(name: string, label: string): string {

@@ -1,0 +1,87 @@
+// Goal: the cache builds when it must and no more, whatever the store does.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { FakeClock } from '../../test/support/fake-clock.ts'
+import { bundleOf, routeOf } from '../../test/support/fake-exchange.ts'
+import type { Bundle } from '../core/bundle.ts'
+import { AppError } from '../core/errors.ts'
+import { silentLog } from '../system/log.ts'
+import { createBundleCache } from './bundle-cache.ts'
+
+function createWorld(build: () => Promise<Bundle>) {
+  const clock = new FakeClock()
+  const changes: string[] = []
+  const counts = { builds: 0 }
+  const cache = createBundleCache({
+    build: () => {
+      counts.builds += 1
+      return build()
+    },
+    onChange: (_, { revision }) => changes.push(revision),
+    clock,
+    log: silentLog,
+  })
+  return { clock, cache, changes, counts }
+}
+const away = () => Promise.reject(new AppError('store_unavailable', 'Cannot use the database'))
+
+test('one build serves all who come, until something changes', async () => {
+  let generation = 1
+  const world = createWorld(async () => bundleOf([routeOf({ generation })]))
+  await Promise.all(Array.from({ length: 50 }, () => world.cache.current('w')))
+  assert.equal(world.counts.builds, 1)
+  generation = 2
+  world.cache.invalidate('w')
+  assert.equal((await world.cache.current('w')).revision, 'r2')
+  assert.deepEqual(world.changes, ['r1', 'r2'])
+  world.cache.invalidate('w')
+  await world.cache.current('w')
+  assert.deepEqual(world.changes, ['r1', 'r2'], 'the same content is no change')
+})
+
+test('a change that comes while one is being built is not lost, and holds up no push', async () => {
+  const gates: PromiseWithResolvers<Bundle>[] = []
+  const world = createWorld(() => {
+    const gate = Promise.withResolvers<Bundle>()
+    gates.push(gate)
+    return gate.promise
+  })
+  const asked = world.cache.current('w')
+  world.cache.invalidate('w')
+  gates[0]?.resolve(bundleOf([routeOf({ generation: 1 })]))
+  while (gates.length < 2) await turn()
+  assert.deepEqual(world.changes, ['r1'])
+  gates[1]?.resolve(bundleOf([routeOf({ generation: 2 })]))
+  assert.equal((await asked).revision, 'r2')
+})
+
+test('without the store the last bundle serves while its tokens live, and the store is left in peace', async () => {
+  let isAway = false
+  let expiresAtMs = new FakeClock().nowMs() + 10_000
+  const world = createWorld(() =>
+    isAway ? away() : Promise.resolve(bundleOf([routeOf({ expiresAtMs })])),
+  )
+  const stop = new AbortController()
+  const running = world.cache.run(stop.signal)
+  await world.cache.current('w')
+  isAway = true
+  world.cache.invalidate('w')
+  assert.equal((await world.cache.current('w')).routes.length, 1)
+  await world.clock.advance(9_000)
+  const tries = world.counts.builds
+  assert.ok(tries >= 9 && tries <= 14, `once a second, not ${tries}`)
+  await world.clock.advance(1_000)
+  await assert.rejects(world.cache.current('w'), /Cannot use the database/)
+  const dead = world.counts.builds
+  await world.clock.advance(10_000)
+  assert.ok(world.counts.builds - dead <= 11, `${world.counts.builds - dead}`)
+  isAway = false
+  expiresAtMs += 100_000
+  await world.clock.advance(1_000)
+  const back = world.counts.builds
+  assert.equal((await world.cache.current('w')).routes.length, 1)
+  assert.equal(world.counts.builds, back, 'built before anyone asked')
+  stop.abort()
+  await running
+})
