@@ -63,7 +63,7 @@ export function readProviderInput(
     if (key === '' || value === null || value === '') {
       check.add('--credential-file takes KEY=PATH')
     } else {
-      const secret = readCredentialFile(value, check)
+      const secret = readCredentialFile(value, { label: '--credential-file', check })
       if (secret !== null) put(credentials, '--credential-file', key, secret)
     }
   }
@@ -89,18 +89,22 @@ function emptyVariable(key: string): string {
     : '--credential without "=" reads a variable of the environment, and there is none of that name'
 }
 
-function readCredentialFile(file: string, check: UsageCheck): Secret | null {
+/** The content of a key file; null when it cannot be read, which is noted under `label`. */
+export function readCredentialFile(
+  file: string,
+  { label, check }: { readonly label: string; readonly check: UsageCheck },
+): Secret | null {
   try {
     const bytes = readFileSync(file)
-    if (bytes.length === 0) check.add(`--credential-file "${file}" is empty`)
+    if (bytes.length === 0) check.add(`${label} "${file}" is empty`)
     if (bytes.length > CREDENTIAL_FILE_BYTES_MAX) {
-      check.add(`--credential-file "${file}" is larger than ${CREDENTIAL_FILE_BYTES_MAX} bytes`)
+      check.add(`${label} "${file}" is larger than ${CREDENTIAL_FILE_BYTES_MAX} bytes`)
     }
     // Editors end a file with a newline, which no key has.
     return new Secret(bytes.toString('utf8').replace(/[\r\n]+$/, ''))
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'not readable'
-    check.add(`--credential-file cannot read "${file}" (${code})`)
+    check.add(`${label} cannot read "${file}" (${code})`)
     return null
   }
 }

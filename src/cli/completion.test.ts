@@ -30,6 +30,7 @@ test('commands and flags are completed without a gateway', async t => {
   assert.deepEqual(await completed(t, ['complete', '--', 'provider', 'refresh', '']), [
     'status',
     'rotate',
+    'delete',
     ':4',
   ])
   const flags = await completed(t, ['complete', '--', 'inference', 'set', '--'])

@@ -14,6 +14,7 @@ const TAKES_PROVIDER = [
   'provider get',
   'provider update',
   'provider delete',
+  'provider doctor',
   'provider refresh status',
   'provider refresh rotate',
 ]

@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js'
 import { AppError } from '../core/errors.ts'
 import { callUnary, openChannel } from '../wire/client.ts'
 import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
+import { Doctor } from '../wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { Gateway } from './gateway-call.ts'
@@ -24,6 +25,7 @@ export function connectGateway(settings: GatewaySettings, terminal: Terminal): G
     openshell: OpenShell.method,
     inference: Inference.method,
     delivery: Delivery.method,
+    doctor: Doctor.method,
     async call(method, request, options = {}) {
       const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT
       const startedAtMs = clock.nowMs()

@@ -5,6 +5,7 @@ import type {
   MessageShape,
 } from '@bufbuild/protobuf'
 import type { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
+import type { Doctor } from '../wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import type { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import type { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { GatewaySettings } from './settings.ts'
@@ -19,6 +20,7 @@ export interface Gateway {
   readonly openshell: typeof OpenShell.method
   readonly inference: typeof Inference.method
   readonly delivery: typeof Delivery.method
+  readonly doctor: typeof Doctor.method
   /** Throws `AppError`: the gateway's own, or `gateway_unreachable`. */
   call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,

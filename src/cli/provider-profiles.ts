@@ -3,7 +3,7 @@ import type { ProviderProfile } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import { type Context, define, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { formatTable, printAnswer } from './output.ts'
-import { printable, printLine } from './terminal.ts'
+import { paint, printable, printLine, type Terminal } from './terminal.ts'
 import { withGateway } from './with-gateway.ts'
 
 const PROFILES_MAX = 1_000
@@ -13,39 +13,77 @@ export function declareProfiles(command: Command, context: Context): void {
   const { terminal } = context
   define(command, {
     sentence: 'List the provider types with the credentials and settings that each takes.',
-    example: 'openshell provider list-profiles',
+    example: 'openshell provider list-profiles vertex',
     flags: [outputFlag()],
     run: async () => {
       const format = outputOf(command)
-      const profiles = await withGateway(command, context, listProfiles)
+      const [type = ''] = command.args
+      const profiles = await withGateway(command, context, gateway =>
+        type === '' ? listProfiles(gateway) : readProfile(gateway, type),
+      )
       await printAnswer(terminal, format, {
         value: profiles.map(describeProfile),
         table: () => {
-          const rows = profiles.map(profile => [
-            profile.id,
-            profile.aliases.join(', '),
-            profile.credentials.map(one => markRequired(one.name, one.required)).join(', '),
-            profile.config.map(one => markRequired(one.name, one.required)).join(', '),
-          ])
-          const headings = ['TYPE', 'ALIASES', 'CREDENTIALS', 'CONFIG']
-          for (const line of formatTable(headings, rows)) printLine(terminal, line)
-          const examples = profiles.map(one => one.example).filter(one => one !== '')
-          if (examples.length > 0) printLine(terminal, '\n* required. Examples:')
-          for (const example of examples) {
-            for (const line of example.split('\n')) printLine(terminal, `  ${printable(line)}`)
-          }
+          for (const profile of profiles) printProfile(terminal, profile)
+          if (profiles.some(hasRequired)) printLine(terminal, '* required')
         },
       })
     },
   })
 }
 
-async function listProfiles(gateway: Gateway): Promise<readonly ProviderProfile[]> {
+/** Every provider type that the gateway knows. */
+export async function listProfiles(gateway: Gateway): Promise<readonly ProviderProfile[]> {
   const { profiles } = await gateway.call(gateway.openshell.listProviderProfiles, {
     limit: PROFILES_MAX,
     workspace: gateway.workspace,
   })
   return profiles
+}
+
+async function readProfile(gateway: Gateway, id: string): Promise<readonly ProviderProfile[]> {
+  const { profile } = await gateway.call(gateway.openshell.getProviderProfile, {
+    id,
+    workspace: gateway.workspace,
+  })
+  return profile === undefined ? [] : [profile]
+}
+
+/** A type as a block: its names, its keys with what each is, and a command to paste. */
+function printProfile(terminal: Terminal, profile: ProviderProfile): void {
+  const aliases = profile.aliases.length === 0 ? '' : ` (${profile.aliases.join(', ')})`
+  const title = paint(terminal.out, 'bold', printable(profile.id))
+  printLine(terminal, `${title}${printable(aliases)}: ${printable(profile.description)}`)
+  const credentials = profile.credentials.map(one => [
+    markRequired(namesOf(one), one.required),
+    one.description,
+  ])
+  const config = profile.config.map(one => [markRequired(one.name, one.required), one.description])
+  const sections = [
+    { heading: 'credentials', rows: credentials },
+    { heading: 'config', rows: config },
+  ]
+  for (const { heading, rows } of sections) {
+    if (rows.length === 0) continue
+    printLine(terminal, `  ${heading}`)
+    const [, ...lines] = formatTable(['', ''], rows)
+    for (const line of lines) printLine(terminal, `    ${line}`)
+  }
+  if (profile.example !== '') printLine(terminal, '  example')
+  for (const line of profile.example.split('\n')) {
+    if (line !== '') printLine(terminal, `    ${printable(line)}`)
+  }
+  printLine(terminal, '')
+}
+
+function hasRequired({ credentials, config }: ProviderProfile): boolean {
+  return [...credentials, ...config].some(one => one.required)
+}
+
+/** A credential's name with the other names that it goes by. */
+function namesOf({ name, envVars }: ProviderProfile['credentials'][number]): string {
+  const others = envVars.filter(one => one !== name)
+  return others.length === 0 ? name : `${name} (= ${others.join(', ')})`
 }
 
 function markRequired(name: string, isRequired: boolean): string {

@@ -230,3 +230,14 @@ test('rotate says that it was asked for', async () => {
   assert.equal(out, '✓ Rotation requested for my-vertex GOOGLE_VERTEX_AI_TOKEN (valid)\n')
   assert.deepEqual(gateway.calls[0]?.request, { provider: 'my-vertex', workspace: 'default' })
 })
+
+test('delete says whether there was anything to stop', async () => {
+  await using gateway = await startScriptedGateway({
+    deleteProviderRefresh: () => ({ deleted: true }),
+  })
+  const { code, out } = await run(gateway, 'delete my-vertex')
+  assert.equal(code, 0)
+  assert.equal(out, '✓ Deleted refresh config for my-vertex\n')
+  gateway.script = { deleteProviderRefresh: () => ({ deleted: false }) }
+  assert.match((await run(gateway, 'delete my-vertex')).out, /^! No refresh config found/)
+})

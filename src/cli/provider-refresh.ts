@@ -14,9 +14,10 @@ const ROTATE_TIMEOUT_MS = 60_000
 
 /** `openshell provider refresh`: the life of the tokens. */
 export function declareRefresh(group: Command, context: Context): void {
-  defineGroup(group, 'See how tokens are refreshed, and refresh one now.')
+  defineGroup(group, 'See how tokens are refreshed, refresh one now, or stop it.')
   declareStatus(group.command('status [name]'), context)
   declareRotate(group.command('rotate <name>'), context)
+  declareDelete(group.command('delete <name>'), context)
 }
 
 function declareStatus(command: Command, context: Context): void {
@@ -65,6 +66,29 @@ function declareRotate(command: Command, context: Context): void {
         terminal,
         printable(`Rotation requested for ${name} ${key} (${status?.state || status?.status})`),
       )
+    },
+  })
+}
+
+function declareDelete(command: Command, context: Context): void {
+  const { terminal } = context
+  define(command, {
+    sentence: 'Stop refreshing a credential and serving its token; rotate brings it back.',
+    example: 'openshell provider refresh delete my-vertex',
+    flags: [flag('--credential-key <key>', 'which one, if the provider has several')],
+    run: async () => {
+      const [name = ''] = command.args
+      const { credentialKey = '' } = command.opts<{ credentialKey?: string }>()
+      const { deleted } = await withGateway(command, context, gateway =>
+        gateway.call(gateway.openshell.deleteProviderRefresh, {
+          provider: name,
+          credentialKey,
+          workspace: gateway.workspace,
+        }),
+      )
+      const what = printable(`${name} ${credentialKey}`.trim())
+      if (deleted) printDone(terminal, `Deleted refresh config for ${what}`)
+      else printLine(terminal, `! No refresh config found for ${what}`)
     },
   })
 }

@@ -212,6 +212,45 @@ test('update sends only what changes, and KEY= takes a key away', async () => {
   assert.equal((await run(gateway, 'provider update my-vertex')).code, 2)
 })
 
+test('update says which key serves: the new one, or after a refusal the old one', async () => {
+  const mint = { credentialKey: 'T', expiresAtMs: BigInt(NOW_MS + 3_540_000) }
+  await using gateway = await startScriptedGateway()
+  const argv = `provider update my-vertex --credential K=${SECRET}`
+  const update = (script: () => object) => {
+    gateway.script = { updateProvider: script }
+    return run(gateway, argv)
+  }
+  const rows: readonly (readonly [answer: object, lines: string])[] = [
+    [
+      { mint },
+      '  the new key serves; it was tried first\n  token valid until 14:04:00 (in 59 min)\n',
+    ],
+    [{ mint: { credentialKey: '' } }, '  the new key serves\n'],
+    [
+      { mint: { ...mint, warning: 'The old token serves on' } },
+      '  token valid until 14:04:00 (in 59 min)\n',
+    ],
+  ]
+  for (const [answer, lines] of rows) {
+    const { out } = await update(() => ({ provider: vertex, ...answer }))
+    assert.equal(out, `✓ Updated provider my-vertex\n${lines}`)
+  }
+  const refused = await update(() => {
+    throw new AppError('mint_refused', 'Google refused the key', { hint: 'Make a new key' })
+  })
+  assert.deepEqual(refused, {
+    code: 1,
+    out: '',
+    err:
+      'error: Google refused the key\n' +
+      'hint: Make a new key. Nothing was changed: "my-vertex" goes on with its old key and configuration\n',
+  })
+  const lost = await update(() => {
+    throw new AppError('store_unavailable', 'Cannot write')
+  })
+  assert.equal(lost.err, 'error: Cannot write\n', 'nobody knows what was changed')
+})
+
 test('delete goes through all names and ends with 1 when one was not there', async () => {
   await using gateway = await startScriptedGateway()
   gateway.script = { deleteProvider: () => ({ deleted: gateway.calls.length !== 2 }) }
@@ -223,22 +262,39 @@ test('delete goes through all names and ends with 1 when one was not there', asy
 })
 
 test('list-profiles says what each type takes', async () => {
+  const profile = {
+    id: 'google-vertex-ai',
+    aliases: ['vertex', 'gcp-vertex'],
+    description: 'Models on Google Cloud',
+    credentials: [
+      { name: 'KEY_JSON', envVars: ['KEY_JSON', 'OLD_KEY'], description: 'A key file' },
+      { name: 'ADC', envVars: ['ADC'], required: true, description: 'Any ADC file' },
+    ],
+    config: [{ name: 'VERTEX_BASE_URL', description: 'Base URL' }],
+    example: 'openshell provider add\n  --type vertex',
+  }
   await using gateway = await startScriptedGateway({
-    listProviderProfiles: () => ({
-      profiles: [
-        {
-          id: 'google-vertex-ai',
-          aliases: ['vertex', 'gcp-vertex'],
-          credentials: [{ name: 'GOOGLE_SERVICE_ACCOUNT_JSON', required: true }],
-          config: [{ name: 'VERTEX_BASE_URL' }],
-          example: 'openshell provider add\n  --type vertex',
-        },
-      ],
-    }),
+    listProviderProfiles: () => ({ profiles: [profile, { id: 'bare' }] }),
+    getProviderProfile: () => ({ profile }),
   })
+  const block =
+    'google-vertex-ai (vertex, gcp-vertex): Models on Google Cloud\n' +
+    '  credentials\n' +
+    '    KEY_JSON (= OLD_KEY)  A key file\n' +
+    '    ADC*                  Any ADC file\n' +
+    '  config\n' +
+    '    VERTEX_BASE_URL  Base URL\n' +
+    '  example\n' +
+    '    openshell provider add\n' +
+    '      --type vertex\n'
   const { out } = await run(gateway, 'provider list-profiles')
-  assert.match(out, /google-vertex-ai {2}vertex, gcp-vertex {2}GOOGLE_SERVICE_ACCOUNT_JSON\* {2}VE/)
-  assert.match(out, / {2}openshell provider add\n {4}--type vertex\n$/)
-  const [profile] = JSON.parse((await run(gateway, 'provider list-profiles -o json')).out)
-  assert.deepEqual(profile.aliases, ['vertex', 'gcp-vertex'])
+  assert.equal(out, `${block}\nbare: \n\n* required\n`)
+  const [first, second] = JSON.parse((await run(gateway, 'provider list-profiles -o json')).out)
+  assert.deepEqual(first.aliases, ['vertex', 'gcp-vertex'])
+  assert.deepEqual(first.credentials[0].env_vars, ['KEY_JSON', 'OLD_KEY'])
+  assert.equal(second.id, 'bare')
+  assert.equal((await run(gateway, 'provider list-profiles vertex')).out, `${block}\n* required\n`)
+  assert.deepEqual(gateway.calls.at(-1)?.request, { id: 'vertex', workspace: 'default' })
+  const yaml = parse((await run(gateway, 'provider list-profiles vertex -o yaml')).out)
+  assert.deepEqual(yaml, [first])
 })

@@ -5,6 +5,7 @@ import { EXIT } from './exit.ts'
 import type { Gateway } from './gateway-call.ts'
 import { formatTable, printAnswer, printBlock } from './output.ts'
 import { declareAdd, declareUpdate } from './provider-add.ts'
+import { declareDoctor } from './provider-doctor.ts'
 import { declareProfiles } from './provider-profiles.ts'
 import { declareRefresh } from './provider-refresh.ts'
 import { noteLine, paint, printDone, printLine } from './terminal.ts'
@@ -21,7 +22,8 @@ export function declareProvider(group: Command, context: Context): void {
   declareGet(group.command('get <name>'), context)
   declareUpdate(group.command('update <name>'), context)
   declareDelete(group.command('delete <names...>'), context)
-  declareProfiles(group.command('list-profiles'), context)
+  declareDoctor(group.command('doctor <name>'), context)
+  declareProfiles(group.command('list-profiles [type]'), context)
   declareRefresh(group.command('refresh'), context)
 }
 
