@@ -19,6 +19,7 @@ import type { Lab } from '../../src/lab/running-lab.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
+import type { Files } from '../../src/system/files.ts'
 import { silentLog } from '../../src/system/log.ts'
 import {
   createLog,
@@ -61,7 +62,7 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 /** A sandbox's own channel. */
-export interface Sandbox {
+interface Sandbox {
   readonly token: Secret
   readonly channel: GatewayChannel
 }
@@ -71,6 +72,14 @@ export interface TestGatewaySetup {
   readonly clock?: Clock
   readonly isAuthRequired?: boolean
   readonly tokenLifetimeMs?: number
+  /** Endpoints that the gateway may reach besides the lab. */
+  readonly alsoAllow?: readonly string[]
+  /** The gateway's disk; the machine's own by default. */
+  readonly files?: Files
+  /** Folders below which token files may lie. */
+  readonly subjectTokenDirs?: readonly string[]
+  /** Whether a configuration may name a program. */
+  readonly mayExecute?: boolean
 }
 
 /** Starts a lab, a store in a folder of its own, and a gateway that may reach the lab. */
@@ -90,7 +99,7 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
   const start = async () => {
     const outside = {
       ...{ clock, random: realRandom, fetch: realFetch, log },
-      ...{ files: realFiles, execute: realExecute },
+      ...{ files: setup.files ?? realFiles, execute: realExecute },
     }
     const store = await openStore({ ...outside, masterKey }, `sqlite:${folder}/gateway.db`)
     const gateway = await startGateway(
@@ -99,7 +108,11 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
         listen: { host: '127.0.0.1', port: 0 },
         adminToken,
         isAuthRequired,
-        rules: rulesOf([new URL(lab.origin).host]),
+        rules: {
+          ...rulesOf([new URL(lab.origin).host, ...(setup.alsoAllow ?? [])]),
+          subjectTokenDirs: setup.subjectTokenDirs ?? [],
+          mayExecute: setup.mayExecute ?? false,
+        },
         sweepMs: 600_000,
         version: '1.2.3',
       },

@@ -7,6 +7,7 @@ import {
 } from '@grpc/grpc-js'
 import { toStatus } from '../../src/wire/errors.ts'
 import { Delivery } from '../../src/wire/gen/openshell/delivery/v1/delivery_pb.ts'
+import { Doctor } from '../../src/wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import { Inference } from '../../src/wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../../src/wire/gen/openshell/v1/openshell_pb.ts'
 import { serviceDefinition } from '../../src/wire/grpc.ts'
@@ -32,7 +33,7 @@ export interface ScriptedGateway extends AsyncDisposable {
 export async function startScriptedGateway(script: Script = {}): Promise<ScriptedGateway> {
   const server = new Server()
   const calls: ReceivedCall[] = []
-  for (const service of [OpenShell, Inference, Delivery]) {
+  for (const service of [OpenShell, Inference, Delivery, Doctor]) {
     const handlers: UntypedServiceImplementation = {}
     for (const method of service.methods.filter(one => one.methodKind === 'unary')) {
       const handler: handleUnaryCall<Message, object> = (call, respond) => {
