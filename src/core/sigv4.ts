@@ -102,7 +102,7 @@ function canonicalRequest(request: SignableRequest): string {
   const path = request.path.split('/').map(encode).join('/')
   const query = request.query.split('&').map(canonicalParameter).sort().join('&')
   const headers = sortedHeaders(request.headers).map(
-    ([name, value]) => `${name}:${value.trim().replace(/ +/g, ' ')}\n`,
+    ([name, value]) => `${name}:${value.trim().replace(/\s+/g, ' ')}\n`,
   )
   const signed = signedNames(request.headers)
   return [request.method, path, query, headers.join(''), signed, request.bodyHash].join('\n')

@@ -21,7 +21,10 @@ export interface Signing {
   readonly scope: SigningScope
 }
 
-/** The headers that sign a form to be posted to `url`, in the order of its fields. */
+/**
+ * The headers that sign a form to be posted to `url`, in the order of its fields. The content type is
+ * signed too, as AWS's own clients do.
+ */
 export function signedFormHeaders(
   url: URL,
   fields: ReadonlyMap<string, string>,
@@ -33,7 +36,10 @@ export function signedFormHeaders(
       method: 'POST',
       path: url.pathname,
       query: '',
-      headers: new Map([['host', url.host]]),
+      headers: new Map([
+        ['content-type', 'application/x-www-form-urlencoded'],
+        ['host', url.host],
+      ]),
       bodyHash: sha256.hash(new URLSearchParams([...fields]).toString()),
     },
     signing,

@@ -63,16 +63,22 @@ function authorizationOf(request: FetchRequest | undefined): string {
   const hash = (text: string | Uint8Array) => createHash('sha256').update(text).digest('hex')
   const hmac = (key: string | Uint8Array, text: string) =>
     createHmac('sha256', key).update(text).digest()
-  const lines = ['host:sts.eu-west-1.amazonaws.com', 'x-amz-date:20261125T120000Z', '']
+  const lines = [
+    'content-type:application/x-www-form-urlencoded',
+    'host:sts.eu-west-1.amazonaws.com',
+    'x-amz-date:20261125T120000Z',
+    '',
+  ]
+  const names = 'content-type;host;x-amz-date'
   const body = hash(request?.body ?? new Uint8Array())
-  const canonical = ['POST', '/', '', ...lines, 'host;x-amz-date', body].join('\n')
+  const canonical = ['POST', '/', '', ...lines, names, body].join('\n')
   const scope = '20261125/eu-west-1/sts/aws4_request'
   const text = ['AWS4-HMAC-SHA256', '20261125T120000Z', scope, hash(canonical)].join('\n')
   const start = hmac(`AWS4${USER.AWS_SECRET_ACCESS_KEY}`, '20261125')
   const key = hmac(hmac(hmac(start, 'eu-west-1'), 'sts'), 'aws4_request')
   const credential = `Credential=${USER.AWS_ACCESS_KEY_ID}/${scope}`
   const signature = Buffer.from(hmac(key, text)).toString('hex')
-  return `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=host;x-amz-date, Signature=${signature}`
+  return `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=${names}, Signature=${signature}`
 }
 
 test('what STS refuses has its class and code, and says what to do', async () => {
