@@ -74,7 +74,7 @@ async function resolve(
     )
     const nowMs = deps.clock.nowMs()
     const token = row === undefined ? null : usableToken(row, nowMs)
-    if (row === undefined || token === null) return tokenFailure(fail, provider, row)
+    if (row === undefined || token === null) return tokenFailure(fail, row)
     return {
       ...common,
       credential: token.value,
@@ -95,17 +95,15 @@ function materialKey(provider: ProviderRecord, key: string): Secret {
 
 function tokenFailure(
   fail: (code: string, message: string) => RouteFailure,
-  provider: ProviderRecord,
   row: Credential | undefined,
 ): RouteFailure {
-  if (row === undefined)
-    return fail('credential_missing', `Provider "${provider.name}" has no token`)
-  if (row.isDisabled) return fail('credential_disabled', `Provider "${provider.name}" is disabled`)
+  if (row === undefined) return fail('credential_missing', 'it has no token')
+  if (row.isDisabled) return fail('credential_disabled', 'its refresh was deleted')
   const why = row.failure === null ? 'its first token is being minted' : row.failure.message
   const code =
     row.failure !== null && row.dueAtMs === null ? 'credential_failed' : 'credential_expired'
   return {
-    ...fail(code, `Provider "${provider.name}" has no valid token: ${why}`),
+    ...fail(code, `it has no valid token: ${why}`),
     sinceMs: row.token?.expiresAtMs ?? row.failingSinceMs,
     nextAttemptAtMs: row.dueAtMs ?? 0,
   }

@@ -75,7 +75,7 @@ test('a failed route is told by its own code, with cause, time and next attempt'
   assert.equal(headersOf(error)['retry-after'], '30')
   assert.match(error.message, /"acme".*since 2027-01-15T07:59:00.000Z.*the key was revoked/)
   const forPerson = routeUnavailable({ ...failure, nextAttemptAtMs: 0 }, NOW_MS)
-  assert.equal(headersOf(forPerson)['retry-after'], undefined)
+  assert.equal(headersOf(forPerson)['retry-after'], '60')
   assert.match(forPerson.message, /needs a person/)
   assert.match(routeUnavailable({ ...failure, nextAttemptAtMs: 1 }, NOW_MS).message, /due now/)
   assert.doesNotMatch(routeUnavailable({ ...failure, sinceMs: 0 }, NOW_MS).message, /since/)
@@ -128,4 +128,15 @@ test('an AWS SDK is told which exception it was, in the header that it reads', (
     assert.equal(headers[headers.indexOf('x-amzn-errortype') + 1], exception)
     assert.deepEqual(JSON.parse(Buffer.from(body).toString()), { message: 'Say "so"' })
   }
+})
+
+test('IBM’s SDK is told in the list of errors that it reads', () => {
+  const error = new RouterError('route_unavailable', 'Say "so"', { failureCode: 'ibm_refused' })
+  const { status, body } = errorAnswer('watsonx', error)
+  assert.equal(status, 503)
+  assert.deepEqual(JSON.parse(Buffer.from(body).toString()), {
+    errors: [{ code: 'ibm_refused', message: 'Say "so"' }],
+    trace: '',
+    status_code: 503,
+  })
 })

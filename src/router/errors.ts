@@ -3,7 +3,7 @@ import { unreachable } from '../core/unreachable.ts'
 import { UpstreamError } from './exchange.ts'
 
 /** Whose error format an agent reads. */
-export type Dialect = 'anthropic' | 'openai' | 'aws'
+export type Dialect = 'anthropic' | 'openai' | 'aws' | 'watsonx'
 
 interface ErrorKind {
   readonly status: number
@@ -50,6 +50,12 @@ const AWS_EXCEPTIONS: ReadonlyMap<number, string> = new Map([
   [503, 'ServiceUnavailableException'],
   [504, 'ModelTimeoutException'],
 ])
+
+/** An attempt that is due now may be over in this time. */
+const DUE_MS = 2_000
+
+/** Nothing changes before a person acts, and agents should not knock all the time meanwhile. */
+const PERSON_MS = 60_000
 
 /** The router's own error codes. */
 export type RouterErrorCode = keyof typeof ERROR_KINDS
@@ -129,8 +135,14 @@ export function errorEvent(dialect: Dialect, error: RouterError): Uint8Array {
 export function routeUnavailable(failure: RouteFailure, nowMs: number): RouterError {
   return new RouterError('route_unavailable', describeFailure(failure, nowMs), {
     failureCode: failure.code,
-    retryAfterMs: Math.max(0, failure.nextAttemptAtMs - nowMs),
+    retryAfterMs: comeBackMs(failure, nowMs),
   })
+}
+
+/** When an agent should come again: with the next attempt, or when a person may have seen to it. */
+function comeBackMs({ nextAttemptAtMs }: RouteFailure, nowMs: number): number {
+  if (nextAttemptAtMs === 0) return PERSON_MS
+  return Math.max(nextAttemptAtMs - nowMs, DUE_MS)
 }
 
 /** The error for an upstream that gave no answer, or broke one off. */
@@ -157,7 +169,9 @@ export function describeFailure(failure: RouteFailure, nowMs: number): string {
     failure.nextAttemptAtMs === 0
       ? 'it needs a person: run "openshell provider refresh status"'
       : `the next attempt is due ${failure.nextAttemptAtMs > nowMs ? `at ${instant(failure.nextAttemptAtMs)}` : 'now'}`
-  return `Provider "${failure.providerName}" cannot serve${since}: ${failure.message}; ${next}`
+  // A vendor's words often end with a period; the sentence goes on.
+  const message = failure.message.replace(/\.$/, '')
+  return `Provider "${failure.providerName}" cannot serve${since}: ${message}; ${next}`
 }
 
 /** An instant for people, RFC 3339. */
@@ -177,6 +191,12 @@ function errorJson(dialect: Dialect, error: RouterError): string {
       })
     case 'aws':
       return JSON.stringify({ message })
+    case 'watsonx':
+      return JSON.stringify({
+        errors: [{ code: error.shownCode, message }],
+        trace: '',
+        status_code: error.status,
+      })
     default:
       return unreachable(dialect)
   }
