@@ -13,6 +13,12 @@ export type Protocol =
   | 'aws_bedrock_invoke_stream'
   | 'aws_bedrock_converse'
   | 'aws_bedrock_converse_stream'
+  | 'vertex_raw_predict'
+  | 'vertex_stream_raw_predict'
+  | 'vertex_count_tokens'
+  | 'watsonx_chat'
+  | 'watsonx_chat_stream'
+  | 'watsonx_embeddings'
   | 'model_discovery'
 
 /** What becomes of the body's top-level `model`. `remove` also takes its comma. */

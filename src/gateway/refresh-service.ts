@@ -3,6 +3,7 @@ import { type Credential, stateOf } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { RecoveryAction } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
+import type { RefreshStrategy } from '../providers/provider-type.ts'
 import { findProviderType } from '../providers/registry.ts'
 import { nextForcedAtMs } from '../refresh/policy.ts'
 import type { RefreshTask } from '../refresh/task.ts'
@@ -33,12 +34,13 @@ const RECOVERY: Readonly<Record<RecoveryAction, ProviderCredentialRefreshRecover
   investigate: ProviderCredentialRefreshRecoveryAction.INVESTIGATE,
 }
 
-const STRATEGIES: ReadonlyMap<string, ProviderCredentialRefreshStrategy> = new Map([
-  ['oauth2_refresh_token', ProviderCredentialRefreshStrategy.OAUTH2_REFRESH_TOKEN],
-  ['oauth2_client_credentials', ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS],
-  ['google_service_account_jwt', ProviderCredentialRefreshStrategy.GOOGLE_SERVICE_ACCOUNT_JWT],
-  ['aws_sts_assume_role', ProviderCredentialRefreshStrategy.AWS_STS_ASSUME_ROLE],
-])
+const STRATEGIES: Readonly<Record<RefreshStrategy, ProviderCredentialRefreshStrategy>> = {
+  oauth2_refresh_token: ProviderCredentialRefreshStrategy.OAUTH2_REFRESH_TOKEN,
+  oauth2_client_credentials: ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS,
+  google_service_account_jwt: ProviderCredentialRefreshStrategy.GOOGLE_SERVICE_ACCOUNT_JWT,
+  aws_sts_assume_role: ProviderCredentialRefreshStrategy.AWS_STS_ASSUME_ROLE,
+  '': ProviderCredentialRefreshStrategy.UNSPECIFIED,
+}
 
 /** What the refresh methods need. */
 export interface RefreshServiceDeps {
@@ -175,9 +177,7 @@ async function statusToWire(
     providerId: provider.id,
     providerType: provider.type,
     credentialKey: credential.key,
-    strategy:
-      STRATEGIES.get(findProviderType(provider.type).strategy) ??
-      ProviderCredentialRefreshStrategy.UNSPECIFIED,
+    strategy: STRATEGIES[findProviderType(provider.type).strategyOf(provider)],
     status: failure === null ? (credential.token === null ? 'configured' : 'refreshed') : 'error',
     state,
     expiresAtMs: BigInt(credential.token?.expiresAtMs ?? 0),

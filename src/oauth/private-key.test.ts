@@ -63,7 +63,7 @@ test('any other key is refused in words that hold no byte of it', () => {
     [' \n ', /not a readable/],
     ['not-a-pem', /not a readable/],
     [pkcs8.slice(0, 400), /not a readable/],
-    [pkcs8.replace('END', 'FIN'), /not a readable/],
+    [pkcs8.replace('-----END', '-----FIN'), /not a readable/],
     [pkcs8.replace(/[A-Za-z0-9]{20}\n/, '\n'), /not a readable/],
     [pkcs1.replaceAll('RSA PRIVATE KEY', 'PRIVATE KEY'), /not a readable/],
     [`${pkcs8}${'\n'.repeat(65_536)}`, /too long/],

@@ -31,7 +31,6 @@ export const anthropic: ProviderType = {
     })),
   ],
   tokenKey: 'ANTHROPIC_ACCESS_TOKEN',
-  strategy: 'anthropic_workload_identity',
   grant: (provider, _nowMs, rules) => {
     const config = readFederation(provider, ANTHROPIC_FEDERATION)
     if (config === null) return null

@@ -4,7 +4,7 @@ import type { DeadTokenRule, Operation, RouteAuth, RouteShape, VersionRule } fro
 import { bedrockKeyGrant } from './aws-bedrock-key.ts'
 import { configOf, domainOf, regionOf, serviceUrl } from './aws-region.ts'
 import { isWord } from './aws-session.ts'
-import { sessionGrant } from './aws-source.ts'
+import { sessionGrant, sessionStrategy } from './aws-source.ts'
 import type { ProbeRule, ProviderRules, ProviderType } from './provider-type.ts'
 
 const API_KEY = 'AWS_BEARER_TOKEN_BEDROCK'
@@ -112,7 +112,7 @@ export const awsBedrock: ProviderType = {
   example:
     'openshell provider add --type aws-bedrock --name my-bedrock --credential AWS_ACCESS_KEY_ID --credential AWS_SECRET_ACCESS_KEY --config AWS_REGION=us-east-1 --config AWS_ROLE_ARN=arn:aws:iam::123456789012:role/bedrock',
   tokenKey: 'AWS_BEDROCK_SESSION',
-  strategy: 'aws_session',
+  strategyOf: sessionStrategy,
   grant(provider, nowMs, rules) {
     const region = regionOf(provider)
     if (provider.material.has(API_KEY)) {

@@ -8,7 +8,7 @@ import { containerGrant, instanceGrant } from './aws-metadata.ts'
 import { configOf, domainOf, regionOf, serviceUrl } from './aws-region.ts'
 import { isWord } from './aws-session.ts'
 import { type AwsRole, checkRole, exchangeGrant, webIdentityGrant } from './aws-sts.ts'
-import type { ProviderRules } from './provider-type.ts'
+import type { ProviderRules, RefreshStrategy } from './provider-type.ts'
 
 const INSTANCE_METADATA = 'http://169.254.169.254'
 const CONTAINER_METADATA = 'http://169.254.170.2'
@@ -51,6 +51,12 @@ export function sessionGrant(provider: ProviderRecord, nowMs: number, rules: Pro
     default:
       return source satisfies never
   }
+}
+
+/** A role is assumed by access key or by web identity; other session keys are given, not asked for. */
+export function sessionStrategy(provider: ProviderRecord): RefreshStrategy {
+  const isAtSts = hasAny(provider, ['AWS_ACCESS_KEY_ID', 'AWS_WEB_IDENTITY_TOKEN_FILE'])
+  return isAtSts && configOf(provider, 'AWS_ROLE_ARN') !== '' ? 'aws_sts_assume_role' : ''
 }
 
 function sourceOf(provider: ProviderRecord): Source {

@@ -2,7 +2,7 @@ import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { DeadTokenRule, Operation, Protocol, RouteAuth, RouteShape } from '../core/route.ts'
 import { type AzureAddress, resolveAzureAddress } from './azure-address.ts'
-import { azureGrant, azureSource, configOf, isClassic } from './azure-source.ts'
+import { azureGrant, azureSource, azureStrategy, configOf, isClassic } from './azure-source.ts'
 import type { ProbeRule, ProviderRoute, ProviderRules, ProviderType } from './provider-type.ts'
 import { familyShape } from './static-key.ts'
 
@@ -124,7 +124,7 @@ export const azureOpenai: ProviderType = {
   example:
     'openshell provider add --type azure-openai --name my-azure --credential AZURE_CLIENT_SECRET --config AZURE_TENANT_ID=TENANT --config AZURE_CLIENT_ID=CLIENT --config AZURE_OPENAI_ENDPOINT=https://RESOURCE.openai.azure.com',
   tokenKey: 'AZURE_OPENAI_TOKEN',
-  strategy: 'oauth2_client_credentials',
+  strategyOf: azureStrategy,
   grant: azureGrant,
   route: azureRoute,
   probeRules: PROBE_RULES,

@@ -9,7 +9,7 @@ import { azureScope, resolveAuthority, resolveAzureAddress } from './azure-addre
 import { parseClientCertificate } from './entra-certificate.ts'
 import { certificateGrant, type EntraClient, federatedGrant, secretGrant } from './entra-client.ts'
 import { appServiceGrant, arcGrant, IMDS_HOST, imdsGrant } from './entra-managed-identity.ts'
-import type { ProviderRules } from './provider-type.ts'
+import type { ProviderRules, RefreshStrategy } from './provider-type.ts'
 
 /** A directory takes some minutes to tell all its servers about a new application. */
 const NEW_MS = 600_000
@@ -34,15 +34,20 @@ const SOURCES: readonly (readonly [key: string, source: AzureSource])[] = [
   ['IMDS_ENDPOINT', 'arc'],
 ]
 
+/** The sources of a client that the directory knows; the others are a machine's, or no grant. */
+const CLIENT_SOURCES: readonly AzureSource[] = [
+  'client_secret',
+  'client_certificate',
+  'federated_token',
+]
+
 /**
  * The source of a provider's credential.
  *
  * @throws AppError `invalid_config` when its keys contradict one another.
  */
 export function azureSource(provider: ProviderRecord): AzureSource {
-  const chosen = SOURCES.filter(
-    ([key]) => provider.material.has(key) || configOf(provider, key) !== '',
-  )
+  const chosen = chosenSources(provider)
   if (chosen.length > 1) {
     const keys = chosen.map(([key]) => key).join(' and ')
     throw new AppError('invalid_config', `Cannot use ${keys} together`, {
@@ -52,6 +57,16 @@ export function azureSource(provider: ProviderRecord): AzureSource {
   const source = chosen[0]?.[1] ?? 'imds'
   if (source === 'imds') checkMachine(provider)
   return source
+}
+
+/** Whatever the client proves itself by, Entra's grant is that of client credentials. */
+export function azureStrategy(provider: ProviderRecord): RefreshStrategy {
+  const isClient = chosenSources(provider).some(([, source]) => CLIENT_SOURCES.includes(source))
+  return isClient ? 'oauth2_client_credentials' : ''
+}
+
+function chosenSources(provider: ProviderRecord): typeof SOURCES {
+  return SOURCES.filter(([key]) => provider.material.has(key) || configOf(provider, key) !== '')
 }
 
 /** A value of the configuration, trimmed; '' when it is not there. */

@@ -32,7 +32,7 @@ export const generic: ProviderType = {
   example:
     'openshell provider add --type generic --name my-api --credential API_KEY --config BASE_URL=https://HOST/v1',
   tokenKey: '',
-  strategy: '',
+  strategyOf: () => '',
   grant: () => null,
   route: (provider, modelId, rules) => {
     if (provider.material.size > 1 && !provider.material.has('API_KEY')) {

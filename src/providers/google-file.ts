@@ -42,6 +42,17 @@ export function readGoogleFile(
   return fileOf(parseObject(json, name), { name, path: '', rules })
 }
 
+/** The `type` that a credential file says; '' when it says none or cannot be read. */
+export function googleFileType(json: Secret): string {
+  try {
+    const type = parseObject(json, { what: 'credential file', hint: '' }).get('type')
+    return typeof type === 'string' ? type : ''
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return ''
+  }
+}
+
 interface Place {
   readonly name: GoogleFileName
   /** What stands before a member's name: `credential_source.`. */

@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Grant } from '../oauth/token-request.ts'
 import { readGoogleCredentials } from './google-credentials.ts'
+import { googleFileType } from './google-file.ts'
 import { metadataGrant } from './google-metadata.ts'
 import {
   parseServiceAccountKey,
@@ -10,12 +11,19 @@ import {
   serviceAccountGrant,
   serviceAccountProject,
 } from './google-service-account.ts'
-import type { ProviderRules } from './provider-type.ts'
+import type { ProviderRules, RefreshStrategy } from './provider-type.ts'
 
 /** A service account's key file. */
 export const KEY_FILE = 'GOOGLE_SERVICE_ACCOUNT_JSON'
 /** Any file that gcloud writes. */
 export const ANY_FILE = 'GOOGLE_APPLICATION_CREDENTIALS_JSON'
+
+/** Files whose grant OpenShell has a name for; exchange, impersonation and machines have none. */
+const STRATEGIES: ReadonlyMap<string, RefreshStrategy> = new Map([
+  ['service_account', 'google_service_account_jwt'],
+  ['authorized_user', 'oauth2_refresh_token'],
+  ['external_account_authorized_user', 'oauth2_refresh_token'],
+])
 
 /** Where a provider's tokens come from, and what that says about projects. */
 export interface VertexSource {
@@ -67,6 +75,13 @@ export function vertexSource(provider: ProviderRecord, rules: ProviderRules): Ve
     return metadataGrant(host, rules)
   }
   return { projectId: '', quotaProjectId: '', grant }
+}
+
+/** What the grant of a provider's source is called; '' also where it cannot be told. */
+export function vertexStrategy({ material }: ProviderRecord): RefreshStrategy {
+  if (material.has(KEY_FILE)) return 'google_service_account_jwt'
+  const anyFile = material.get(ANY_FILE)
+  return anyFile === undefined ? '' : (STRATEGIES.get(googleFileType(anyFile)) ?? '')
 }
 
 /** A service account may sign its tokens itself: always, or while Google's endpoint is down. */

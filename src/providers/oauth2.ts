@@ -9,7 +9,7 @@ import { refreshTokenGrant } from '../oauth/refresh-token.ts'
 import type { OAuthClient } from '../oauth/standard-request.ts'
 import { tokenExchangeGrant } from '../oauth/token-exchange.ts'
 import type { Assertion, Grant } from '../oauth/token-request.ts'
-import type { ProviderRules, ProviderType } from './provider-type.ts'
+import type { ProviderRules, ProviderType, RefreshStrategy } from './provider-type.ts'
 import { checkBaseUrl, type Family, familyShape } from './static-key.ts'
 
 const CLIENT_SECRET = 'OAUTH2_CLIENT_SECRET'
@@ -76,7 +76,7 @@ export const oauth2: ProviderType = {
   example:
     'openshell provider add --type oauth2 --name my-api --credential OAUTH2_CLIENT_SECRET --config OAUTH2_TOKEN_URL=https://HOST/token --config OAUTH2_CLIENT_ID=ID --config OAUTH2_BASE_URL=https://HOST/v1',
   tokenKey: 'OAUTH2_ACCESS_TOKEN',
-  strategy: 'oauth2_client_credentials',
+  strategyOf: oauth2Strategy,
   grant: oauth2Grant,
   route: (provider, modelId, rules) => {
     const label = 'OAUTH2_BASE_URL'
@@ -120,6 +120,12 @@ function oauth2Grant(provider: ProviderRecord, nowMs: number, rules: ProviderRul
   throw new AppError('invalid_credential', 'There is nothing to get a token with', {
     hint: `Add --credential ${CLIENT_SECRET}, ${PRIVATE_KEY} or ${REFRESH_TOKEN}, or --config OAUTH2_SUBJECT_TOKEN_FILE=PATH`,
   })
+}
+
+function oauth2Strategy(provider: ProviderRecord): RefreshStrategy {
+  if (config(provider, 'OAUTH2_SUBJECT_TOKEN_FILE') !== '') return ''
+  if (provider.material.has(REFRESH_TOKEN)) return 'oauth2_refresh_token'
+  return 'oauth2_client_credentials'
 }
 
 function readClient(provider: ProviderRecord, rules: ProviderRules): OAuthClient {

@@ -35,7 +35,6 @@ export const openai: ProviderType = {
     },
   ],
   tokenKey: 'OPENAI_ACCESS_TOKEN',
-  strategy: 'openai_workload_identity',
   grant: (provider, _nowMs, rules) => {
     const config = readFederation(provider, OPENAI_FEDERATION)
     if (config === null) return null

@@ -50,6 +50,14 @@ export interface ProbeRule {
   readonly advice: string
 }
 
+/** The grants that OpenShell's status has names for; '' for every other. */
+export type RefreshStrategy =
+  | 'google_service_account_jwt'
+  | 'oauth2_refresh_token'
+  | 'oauth2_client_credentials'
+  | 'aws_sts_assume_role'
+  | ''
+
 /** A route and the credential that goes with it. */
 export interface ProviderRoute {
   readonly shape: RouteShape
@@ -57,7 +65,7 @@ export interface ProviderRoute {
 }
 
 /**
- * Everything known about one provider type: data, and at most two pure functions. Consumers are
+ * Everything known about one provider type: data, and a few pure functions. Consumers are
  * handed the entry; nothing outside `src/providers` names a vendor.
  */
 export interface ProviderType {
@@ -72,8 +80,11 @@ export interface ProviderType {
   readonly example: string
   /** How the minted token is called in status and on the wire; '' for a type that mints none. */
   readonly tokenKey: string
-  /** The grant's name in OpenShell's status (`google_service_account_jwt`); '' without one. */
-  readonly strategy: string
+  /**
+   * What the provider's grant is called in OpenShell's status. Never throws, for a status is told
+   * of what cannot work, too.
+   */
+  readonly strategyOf: (provider: ProviderRecord) => RefreshStrategy
   /**
    * The grant for this provider at `nowMs`, or null when the provider, as configured, has a
    * static key. Throws `AppError` when material or configuration cannot work, so that calling it is

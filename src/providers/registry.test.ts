@@ -6,6 +6,7 @@ import { rulesOf } from '../../test/support/outside.ts'
 import { keyFile } from '../../test/support/service-account.ts'
 import { Secret } from '../core/secret.ts'
 import type { Grant } from '../oauth/token-request.ts'
+import { questionsOf } from './probe-question.ts'
 import { findProviderType, providerTypes } from './registry.ts'
 
 const HOST = 'api.example'
@@ -88,10 +89,90 @@ test('raw material can never be the bearer of a type that mints', () => {
     const { credential } = type.route(provider, 'model', rules)
     const request = type.grant(provider, 0, rules)
     assert.ok(type.tokenKey !== '' || request === null, type.type)
-    assert.equal(type.tokenKey === '', type.strategy === '', type.type)
     assert.equal(credential.kind, request === null ? 'material' : 'token', type.type)
     for (const value of request === null ? [] : valuesOf(request)) {
       assert.ok(!(value instanceof Secret && value.reveal() === keyFile()))
+    }
+  }
+})
+
+test('the doctor has a question about the model for every route, translated or not', () => {
+  const models: readonly (readonly [type: string, modelId: string])[] = [
+    ...providerTypes.map(type => [type.type, 'model'] as const),
+    ['vertex', 'claude-sonnet-4-5'],
+    ['vertex', 'mistral-small-2503'],
+    ['vertex', 'text-embedding-005'],
+    ['azure', 'claude-sonnet-4-5'],
+    ['bedrock', 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'],
+    ['bedrock', 'openai.gpt-oss-120b-1:0'],
+    ['watsonx', 'deployment/d3d9f8a1-0000-4000-8000-000000000000'],
+  ]
+  for (const [name, modelId] of models) {
+    const type = findProviderType(name)
+    const { shape } = type.route(complete(type), modelId, rules)
+    const asked = questionsOf(shape, { hasModel: true }).filter(({ members }) => members !== null)
+    assert.ok(asked.length > 0, `${name} ${modelId}`)
+  }
+})
+
+test('a grant is called in status what OpenShell calls it, or nothing', () => {
+  const file = (type: string) => ({ GOOGLE_APPLICATION_CREDENTIALS_JSON: `{"type":"${type}"}` })
+  const secret = { AZURE_CLIENT_SECRET: 's' }
+  const keys = { AWS_ACCESS_KEY_ID: 'k', AWS_SECRET_ACCESS_KEY: 's' }
+  const role = { AWS_ROLE_ARN: 'r' }
+  const client = { OAUTH2_CLIENT_SECRET: 's' }
+  type Named = Readonly<Record<string, string>>
+  const rows: readonly (readonly [type: string, material: Named, config: Named, name: string])[] = [
+    ['vertex', { GOOGLE_SERVICE_ACCOUNT_JSON: keyFile() }, {}, 'google_service_account_jwt'],
+    ['vertex', file('service_account'), {}, 'google_service_account_jwt'],
+    ['vertex', file('authorized_user'), {}, 'oauth2_refresh_token'],
+    ['vertex', file('external_account_authorized_user'), {}, 'oauth2_refresh_token'],
+    ['vertex', file('external_account'), {}, ''],
+    ['vertex', file('impersonated_service_account'), {}, ''],
+    ['vertex', {}, { GCE_METADATA_HOST: 'metadata.google.internal' }, ''],
+    ['azure', secret, {}, 'oauth2_client_credentials'],
+    ['azure', { AZURE_CLIENT_CERTIFICATE: 'pem' }, {}, 'oauth2_client_credentials'],
+    ['azure', {}, { AZURE_FEDERATED_TOKEN_FILE: '/f' }, 'oauth2_client_credentials'],
+    ['azure', { IDENTITY_HEADER: 'h' }, {}, ''],
+    ['azure', {}, {}, ''],
+    ['azure', { AZURE_OPENAI_API_KEY: 'k' }, {}, ''],
+    ['bedrock', keys, role, 'aws_sts_assume_role'],
+    ['bedrock', {}, { ...role, AWS_WEB_IDENTITY_TOKEN_FILE: '/f' }, 'aws_sts_assume_role'],
+    ['bedrock', keys, {}, ''],
+    ['bedrock', {}, role, ''],
+    ['bedrock', { AWS_BEARER_TOKEN_BEDROCK: 'k' }, {}, ''],
+    ['oauth2', client, {}, 'oauth2_client_credentials'],
+    ['oauth2', { OAUTH2_PRIVATE_KEY: 'pem' }, {}, 'oauth2_client_credentials'],
+    ['oauth2', { ...client, OAUTH2_REFRESH_TOKEN: 't' }, {}, 'oauth2_refresh_token'],
+    ['oauth2', client, { OAUTH2_SUBJECT_TOKEN_FILE: '/f' }, ''],
+    ['watsonx', { IBM_CLOUD_API_KEY: 'k' }, {}, ''],
+    ['openai', {}, { OPENAI_IDENTITY_PROVIDER_ID: 'i' }, ''],
+    ['anthropic', { ANTHROPIC_API_KEY: 'k' }, {}, ''],
+  ]
+  for (const [name, material, config, expected] of rows) {
+    const type = findProviderType(name)
+    const secrets = Object.entries(material).map(
+      ([key, value]) => [key, new Secret(value)] as const,
+    )
+    const provider = aProvider({
+      type: type.type,
+      material: new Map(secrets),
+      config: new Map(Object.entries(config)),
+    })
+    const row = `${name} ${Object.keys(material)} ${Object.keys(config)}`
+    assert.equal(type.strategyOf(provider), expected, row)
+  }
+})
+
+test('the name of a grant is told even of material that nothing can be made of', () => {
+  for (const type of providerTypes) {
+    const names = type.credentialKeys.map(key => key.name)
+    for (const text of ['', '{', '[]', '{"type":7}', '\u0000', 'x'.repeat(70_000)]) {
+      for (const some of [...names.map(name => [name]), names, []]) {
+        const material = new Map(some.map(name => [name, new Secret(text)]))
+        const config = new Map(type.configKeys.map(key => [key.name, text]))
+        assert.equal(typeof type.strategyOf(aProvider({ material, config })), 'string', type.type)
+      }
     }
   }
 })

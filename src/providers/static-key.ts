@@ -52,7 +52,7 @@ export function staticKeyType(vendor: StaticKeyVendor): ProviderType {
     ],
     example: `openshell provider add --type ${vendor.type} --name my-${vendor.type} --credential ${vendor.keyName}`,
     tokenKey: '',
-    strategy: '',
+    strategyOf: () => '',
     grant: () => null,
     route: (provider, modelId, rules) => ({
       shape: vendorShape(vendor, provider, { modelId, rules }),

@@ -52,6 +52,14 @@ test('a model is served translated, by the version that the translation is writt
         streamPath: '',
         translation: { name: 'watsonx_embeddings', options: address },
       },
+      ...['chat', 'chat_stream', 'embeddings'].map(name => ({
+        ...common,
+        protocol: `watsonx_${name}`,
+        path: `/text/${name}`,
+        streamPath: '',
+        dropQuery: ['model_id', 'project_id', 'space_id'],
+        translation: { name: 'watsonx_native', options: address },
+      })),
     ],
     auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
     defaultHeaders: new Map(),
@@ -71,11 +79,23 @@ test('a deployment needs neither project nor model, and stays in its place', () 
         '/deployments/{model}/text/chat_stream?version=2025-02-11',
         { name: 'watsonx_chat', options: new Map() },
       ],
+      ...['chat', 'chat_stream'].map(name => [
+        `/deployments/{model}/text/${name}`,
+        '',
+        { name: 'watsonx_native', options: new Map() },
+      ]),
     ],
   )
   for (const id of ['', '..', '../x', 'a/b', 'a?b', 'a%2f', 'a;b', '-a', 'x'.repeat(129)]) {
     assert.throws(() => shape({}, `deployment/${id}`), { code: 'invalid_argument' }, id)
   }
+})
+
+test('the version of the API is the operator’s when chosen, else a native request’s own', () => {
+  const chosen = shape({ ...PROJECT, WATSONX_API_VERSION: '2024-10-08' })
+  const paths = chosen.operations.flatMap(one => [one.path, one.streamPath]).filter(path => path)
+  assert.equal(paths.length, 6)
+  for (const path of paths) assert.match(path, /\?version=2024-10-08$/)
 })
 
 test('exactly one of project and space pays', () => {

@@ -17,6 +17,13 @@ const DEAD_TOKEN: readonly DeadTokenRule[] = [
   { status: 401, when: [], unless: ['authorization_rejected'] },
 ]
 
+/** What watsonx calls its own operations, below `text/`. */
+const NATIVE_CHAT: readonly (readonly [Protocol, string])[] = [
+  ['watsonx_chat', 'chat'],
+  ['watsonx_chat_stream', 'chat_stream'],
+]
+const NATIVE: typeof NATIVE_CHAT = [...NATIVE_CHAT, ['watsonx_embeddings', 'embeddings']]
+
 /** What the model gateway serves as OpenAI has it. */
 const GATEWAY_PATHS: readonly (readonly [Protocol, string])[] = [
   ['openai_chat_completions', '/chat/completions'],
@@ -31,7 +38,7 @@ export const watsonx: ProviderType = {
   aliases: ['ibm-watsonx'],
   displayName: 'IBM watsonx.ai',
   description:
-    'Granite, Llama and other models on watsonx.ai, in IBM Cloud, on AWS or on premises, as OpenAI Chat Completions and Embeddings',
+    'Granite, Llama and other models on watsonx.ai, in IBM Cloud, on AWS or on premises, as OpenAI Chat Completions and Embeddings, or as watsonx has them',
   credentialKeys: [
     {
       name: IBM_API_KEY,
@@ -61,7 +68,7 @@ export const watsonx: ProviderType = {
   example:
     'openshell provider add --type watsonx --name my-watsonx --credential IBM_CLOUD_API_KEY --config WATSONX_PROJECT_ID=PROJECT',
   tokenKey: 'IBM_WATSONX_TOKEN',
-  strategy: 'ibm_iam',
+  strategyOf: () => '',
   grant: (provider, _, rules) => ibmGrant(provider, rules),
   route: (provider, modelId, rules) => ({
     shape: watsonxShape(provider, modelId, rules),
@@ -88,8 +95,10 @@ function watsonxShape(provider: ProviderRecord, modelId: string, rules: Provider
   const baseUrl = `${origin}/ml/v1`
   if (modelId.startsWith(DEPLOYMENT_PREFIX)) {
     const deployment = checkDeployment(modelId.slice(DEPLOYMENT_PREFIX.length))
-    const chat = chatOperation('/deployments/{model}/text/', version, new Map())
-    return { ...shared, baseUrl, modelId: deployment, operations: [chat] }
+    const prefix = '/deployments/{model}/text/'
+    const chat = chatOperation(prefix, version, new Map())
+    const native = nativeOperations(NATIVE_CHAT, { provider, prefix, address: new Map() })
+    return { ...shared, baseUrl, modelId: deployment, operations: [chat, ...native] }
   }
   const address = new Map([['model_id', checkModel(modelId)], payer(provider)])
   const embeddings = translated('openai_embeddings', {
@@ -97,8 +106,31 @@ function watsonxShape(provider: ProviderRecord, modelId: string, rules: Provider
     streamPath: '',
     translation: { name: 'watsonx_embeddings', options: address },
   })
-  const operations = [chatOperation('/text/', version, address), embeddings]
-  return { ...shared, baseUrl, modelId, operations }
+  const chat = chatOperation('/text/', version, address)
+  const native = nativeOperations(NATIVE, { provider, prefix: '/text/', address })
+  return { ...shared, baseUrl, modelId, operations: [chat, embeddings, ...native] }
+}
+
+/** An agent that speaks watsonx's dialect knows its version, unless the operator chose one. */
+function nativeOperations(
+  natives: typeof NATIVE,
+  options: {
+    readonly provider: ProviderRecord
+    readonly prefix: string
+    readonly address: ReadonlyMap<string, string>
+  },
+): readonly Operation[] {
+  const { provider, prefix, address } = options
+  const isChosen = configOf(provider, 'WATSONX_API_VERSION') !== ''
+  const query = isChosen ? `?version=${apiVersion(provider)}` : ''
+  return natives.map(([protocol, name]) => ({
+    ...translated(protocol, {
+      path: `${prefix}${name}${query}`,
+      streamPath: '',
+      translation: { name: 'watsonx_native', options: address },
+    }),
+    dropQuery: ['model_id', 'project_id', 'space_id'],
+  }))
 }
 
 function chatOperation(

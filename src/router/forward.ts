@@ -74,7 +74,7 @@ interface Call {
   /** The agent's, with what a translated answer asks for. */
   readonly headers: readonly string[]
   /** Null where the answer passes as it is. */
-  readonly translateAnswer: TranslatedBody['translateAnswer'] | null
+  readonly translateAnswer: TranslatedBody['translateAnswer']
 }
 
 type UpstreamHead = Pick<UpstreamRequest, 'origin' | 'path' | 'method' | 'headers'>
@@ -173,6 +173,7 @@ async function readCall(
   const answerTranslator = ANSWER_TRANSLATORS.get(translation?.name ?? '') ?? null
   if (translation !== null && answerTranslator === null) {
     const translated = await readTranslatedBody(request.body, { translation, route, limits })
+    if (translated.translateAnswer === null) return { match, operation, headers, ...translated }
     const { isStream } = translated.body
     return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
   }

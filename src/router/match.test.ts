@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import { RouterError } from './errors.ts'
 import { dialectOf, matchRequest } from './match.ts'
 
+const VERTEX = '/projects/my-project/locations/us-east5/publishers/anthropic/models'
+
 function match(method: string, target: string): string {
   try {
     const { protocol, suffix, query } = matchRequest({ method, target, headers: [] })
@@ -24,11 +26,28 @@ test('each pattern means its protocol, and the query is kept as sent', () => {
     ['POST', '/v1/completions', 'openai_completions'],
     ['POST', '/v1/responses', 'openai_responses'],
     ['POST', '/v1/embeddings', 'openai_embeddings'],
+    ['POST', '/ml/v1/text/chat?version=2025-02-11', 'watsonx_chat  version=2025-02-11'],
+    ['POST', '/ml/v1/text/chat_stream', 'watsonx_chat_stream'],
+    ['POST', '/ml/v1/text/embeddings', 'watsonx_embeddings'],
     ['POST', '/model/m/invoke', 'aws_bedrock_invoke'],
     ['POST', '/model/us.m-v1%3A0/invoke?a', 'aws_bedrock_invoke  a'],
     ['POST', '/model/m:0/invoke-with-response-stream', 'aws_bedrock_invoke_stream'],
     ['POST', '/model/arn%3Aaws%3Ax%2Fy/converse', 'aws_bedrock_converse'],
     ['POST', '/model/m/converse-stream', 'aws_bedrock_converse_stream'],
+    ['POST', `/v1${VERTEX}/claude-x:rawPredict`, 'vertex_raw_predict'],
+    ['POST', `${VERTEX}/claude-x@20250929:rawPredict?a`, 'vertex_raw_predict  a'],
+    ['POST', `${VERTEX}/claude-x%4020250929:streamRawPredict`, 'vertex_stream_raw_predict'],
+    ['POST', `/v1${VERTEX}/count-tokens:rawPredict`, 'vertex_count_tokens'],
+    [
+      'POST',
+      `${VERTEX.replace('my-project', 'example.com:old')}/m:rawPredict`,
+      'vertex_raw_predict',
+    ],
+    [
+      'POST',
+      `${VERTEX.replace('my-project', 'example.com%3Aold')}/m:rawPredict`,
+      'vertex_raw_predict',
+    ],
     ['GET', '/v1/models', 'model_discovery'],
     ['GET', '/v1/models/gpt-5', 'model_discovery /gpt-5'],
     ['GET', '/v1/models/google/gemini-2.5:x@1', 'model_discovery /google/gemini-2.5:x@1'],
@@ -41,6 +60,8 @@ test('a known path with another method is 405 and says which one it takes', () =
   for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'post']) {
     assert.equal(match(method, '/model/m/invoke'), '405 method_not_allowed allow POST')
     assert.equal(match(method, '/v1/messages'), '405 method_not_allowed allow POST')
+    assert.equal(match(method, '/ml/v1/text/chat'), '405 method_not_allowed allow POST')
+    assert.equal(match(method, `${VERTEX}/m:rawPredict`), '405 method_not_allowed allow POST')
   }
   for (const method of ['POST', 'HEAD', 'DELETE']) {
     assert.equal(match(method, '/v1/models/x'), '405 method_not_allowed allow GET')
@@ -75,6 +96,8 @@ test('no spelling of a path that another server might normalise is matched', () 
       '/v1/messages%00',
     ],
     ...['https://inference.local/v1/messages', 'http://evil.test/v1/models', 'inference.local:443'],
+    ...['/ml', '/ml/v1/text', '/ml/v1/text/chat/', '/ml/v1/text/chat%5fstream', '/ml/v4/text/chat'],
+    ...['/ml/v1/text/generation', '/ml/v1/foundation_model_specs', '//ml/v1/text/chat'],
     ...['/v1/messages/batches', '/v1/files', '/v1/modelsx', '/v1/models/', '/v1/models//x'],
     ...[
       '/v1/models/..',
@@ -96,6 +119,48 @@ test('no spelling of a path that another server might normalise is matched', () 
       '/v1/models/x#y',
       '/v1/models/é',
     ],
+    ...[
+      'm',
+      ':rawPredict',
+      'm:rawpredict',
+      'm:predict',
+      'm:awPredict',
+      'm:rawPredict:rawPredict',
+      'm:rawPredict/',
+      'm%3ArawPredict',
+      'm:rawPredict;x',
+      'm;x:rawPredict',
+      '.:rawPredict',
+      '..:rawPredict',
+      '%2e%2e:rawPredict',
+      'a/b:rawPredict',
+      'a%2Fb:rawPredict',
+      'a%2fb:rawPredict',
+      'a%5Cb:rawPredict',
+      'a%00:rawPredict',
+      'a%252Fb:rawPredict',
+      '../m:rawPredict',
+      '/m:rawPredict',
+      'count-tokens:streamRawPredict',
+      'count-tokens',
+    ].map(end => `/v1${VERTEX}/${end}`),
+    ...[
+      ['my-project', '..'],
+      ['my-project', ''],
+      ['my-project', 'a/b'],
+      ['my-project', 'a%2Fb'],
+      ['my-project', '%2e%2e'],
+      ['us-east5', '..'],
+      ['us-east5', ''],
+      ['us-east5', 'a%2Fb'],
+      ['publishers/anthropic', 'publishers/google'],
+      ['publishers/anthropic', 'publishers/anthropic/..'],
+      ['publishers', 'endpoints'],
+      ['/projects', '/v2/projects'],
+      ['/projects', '/v1/v1/projects'],
+      ['/projects', '/v1beta1/projects'],
+      ['/projects', '//projects'],
+    ].map(([from = '', to = '']) => `${VERTEX.replace(from, to)}/m:rawPredict`),
   ]
   for (const target of ROWS) {
     assert.equal(match('POST', target), '404 not_found', target)
@@ -108,6 +173,12 @@ test('errors speak the dialect of the path, or else of the headers', () => {
     ['/v1/messages', [], 'anthropic'],
     ['/v1/messages/count_tokens?x', [], 'anthropic'],
     ['/v1/chat/completions', ['anthropic-version', '1'], 'openai'],
+    ['/model/m/invoke', [], 'aws'],
+    [`${VERTEX}/m:streamRawPredict?x`, [], 'anthropic'],
+    [`/v1${VERTEX}/count-tokens:rawPredict`, [], 'anthropic'],
+    ['/ml/v1/text/chat_stream?version=1', [], 'watsonx'],
+    ['/ml/v1/text/generation', ['anthropic-version', '1'], 'watsonx'],
+    ['/mlx', [], 'openai'],
     ['/v1/models', [], 'openai'],
     ['/v1/models/x', ['Anthropic-Version', '2023-06-01'], 'anthropic'],
     ['/elsewhere', ['x', 'anthropic-version'], 'openai'],

@@ -20,6 +20,9 @@ const POSTS: ReadonlyMap<string, Protocol> = new Map([
   ['/v1/completions', 'openai_completions'],
   ['/v1/responses', 'openai_responses'],
   ['/v1/embeddings', 'openai_embeddings'],
+  ['/ml/v1/text/chat', 'watsonx_chat'],
+  ['/ml/v1/text/chat_stream', 'watsonx_chat_stream'],
+  ['/ml/v1/text/embeddings', 'watsonx_embeddings'],
 ])
 
 const MODELS_PATH = '/v1/models'
@@ -33,6 +36,13 @@ const BEDROCK_POSTS: ReadonlyMap<string, Protocol> = new Map([
 ])
 
 /**
+ * Claude in Vertex AI's own paths. Project, location and model are whatever the agent's SDK was told;
+ * of percent-encodings only those of `@` and `:` are known, so no segment can hide a slash or a step.
+ */
+const VERTEX_PATH =
+  /^(?:\/v1)?\/projects\/\w(?:[\w.~@:-]|%40|%3A)*\/locations\/\w[\w-]*\/publishers\/anthropic\/models\/(\w(?:[\w.~@-]|%40)*:(?:r|streamR)awPredict)$/
+
+/**
  * Reads a request line. Paths match byte by byte: nothing is normalised first, so nothing that
  * another server might normalise differently gets through.
  *
@@ -42,7 +52,7 @@ export function matchRequest({ method, target }: RequestLine): Match {
   const mark = target.indexOf('?')
   const path = mark === -1 ? target : target.slice(0, mark)
   const query = mark === -1 ? '' : target.slice(mark + 1)
-  const protocol = POSTS.get(path) ?? bedrockProtocol(path)
+  const protocol = POSTS.get(path) ?? bedrockProtocol(path) ?? vertexProtocol(path)
   if (protocol !== undefined) {
     demandMethod('POST', method, path)
     return { protocol, suffix: '', query }
@@ -56,9 +66,11 @@ export function matchRequest({ method, target }: RequestLine): Match {
 /** Whose error format the sender of a request reads: by its path, else by its headers. */
 export function dialectOf({ target, headers }: RequestLine): Dialect {
   const path = target.split('?', 1)[0] ?? ''
+  if (path.startsWith('/ml/')) return 'watsonx'
   const protocol = POSTS.get(path)
   if (protocol !== undefined) return protocol.startsWith('anthropic') ? 'anthropic' : 'openai'
   if (bedrockProtocol(path) !== undefined) return 'aws'
+  if (vertexProtocol(path) !== undefined) return 'anthropic'
   for (let at = 0; at < headers.length; at += 2) {
     if (headers[at]?.toLowerCase() === 'anthropic-version') return 'anthropic'
   }
@@ -68,6 +80,14 @@ export function dialectOf({ target, headers }: RequestLine): Dialect {
 function bedrockProtocol(path: string): Protocol | undefined {
   const verb = /^\/model\/[\w.~:%-]+\/([a-z-]+)$/.exec(path)?.[1]
   return verb === undefined ? undefined : BEDROCK_POSTS.get(verb)
+}
+
+/** Counting is a model's name in these paths, and has no stream. */
+function vertexProtocol(path: string): Protocol | undefined {
+  const target = VERTEX_PATH.exec(path)?.[1]
+  if (target === undefined || target === 'count-tokens:streamRawPredict') return undefined
+  if (target === 'count-tokens:rawPredict') return 'vertex_count_tokens'
+  return target.endsWith(':rawPredict') ? 'vertex_raw_predict' : 'vertex_stream_raw_predict'
 }
 
 /** '' or `/ID`, where an id may hold slashes, plain or encoded, but no step out of its place. */
@@ -90,6 +110,9 @@ function demandMethod(expected: string, method: string, path: string): void {
 
 function notFound(): RouterError {
   const bedrock = [...BEDROCK_POSTS.keys()].map(verb => `/model/ID/${verb}`)
-  const paths = [...POSTS.keys(), MODELS_PATH, ...bedrock].join(', ')
+  const vertex = ['rawPredict', 'streamRawPredict'].map(
+    verb => `/projects/ID/locations/ID/publishers/anthropic/models/ID:${verb}`,
+  )
+  const paths = [...POSTS.keys(), MODELS_PATH, ...bedrock, ...vertex].join(', ')
   return new RouterError('not_found', `inference.local serves ${paths} and nothing else`)
 }

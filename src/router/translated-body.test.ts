@@ -147,3 +147,37 @@ test('an upstream’s answer that is no translation’s is a broken upstream', a
   assert.equal(summary(await done), 'refused 502 upstream_broken')
   assert.match(errorOf(heard).message, /cannot be translated/)
 })
+
+test('a native request keeps the agent’s headers and its answer’s bytes, an error’s too', async () => {
+  const native = operation({
+    protocol: 'watsonx_chat_stream',
+    path: '/text/chat_stream',
+    streamPath: '',
+    dropQuery: ['project_id'],
+    translation: { name: 'watsonx_native', options: new Map([['model_id', 'ibm/granite']]) },
+  })
+  for (const [status, text] of [
+    [200, 'id: 1\nevent: message\ndata: {"seed":12345678901234567890}\n\n'],
+    [429, '{"errors":[{"code":"rate"}]}'],
+  ] as const) {
+    const head = ['content-type', 'text/x-own', 'content-encoding', 'br']
+    const { ask, seen } = world({
+      routes: [route({ operations: [native] })],
+      script: async () => answerOf(status, head, [text]),
+    })
+    const { heard, done } = ask({
+      target: '/ml/v1/text/chat_stream?version=2025-01-01&project_id=theirs',
+      headers: ['Content-Type', 'application/json', 'Accept', 'text/x', 'Accept-Encoding', 'br'],
+      chunks: ['{"model_id":"theirs","seed":12345678901234567890}'],
+    })
+    assert.equal(summary(await done), `answered ${status}`)
+    assert.equal(seen[0]?.body, '{"seed":12345678901234567890,"model_id":"ibm/granite"}')
+    assert.equal(seen[0]?.request.path, '/text/chat_stream?version=2025-01-01')
+    assert.deepEqual(seen[0]?.request.headers, [
+      ...['content-type', 'application/json', 'accept', 'text/x', 'accept-encoding', 'br'],
+      ...['authorization', 'Bearer token-1'],
+    ])
+    assert.equal(heard.text, text)
+    assert.deepEqual(heard.headers, head)
+  }
+})

@@ -3,13 +3,14 @@ import { RouterError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import { type RequestBody, readWhole, wholeBody } from './request-body.ts'
 import { parseBody } from './translate/json.ts'
-import type { Translated } from './translate/translator.ts'
+import type { AnswerTranslator } from './translate/translator.ts'
 import { TRANSLATORS } from './translate/translators.ts'
 
 /** A request's body in its upstream's dialect, and the way back for the answer. */
 export interface TranslatedBody {
   readonly body: RequestBody
-  readonly translateAnswer: Translated['answer']
+  /** Null where the answer passes as it is. */
+  readonly translateAnswer: AnswerTranslator | null
 }
 
 /**

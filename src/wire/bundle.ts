@@ -27,6 +27,12 @@ const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
   aws_bedrock_invoke_stream: '/invoke-with-response-stream',
   aws_bedrock_converse: '/converse',
   aws_bedrock_converse_stream: '/converse-stream',
+  vertex_raw_predict: ':rawPredict',
+  vertex_stream_raw_predict: ':streamRawPredict',
+  vertex_count_tokens: '/count-tokens:rawPredict',
+  watsonx_chat: '/text/chat',
+  watsonx_chat_stream: '/text/chat_stream',
+  watsonx_embeddings: '/text/embeddings',
   model_discovery: '/models',
 }
 

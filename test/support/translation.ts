@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { UpstreamResponse } from '../../src/router/exchange.ts'
 import { parseBody } from '../../src/router/translate/json.ts'
 import type { Translated, Translator } from '../../src/router/translate/translator.ts'
@@ -30,6 +31,7 @@ export async function answered(
 ): Promise<{ readonly status: number; readonly body: unknown }> {
   const text = typeof said === 'string' ? said : JSON.stringify(said)
   const head = ['content-type', 'application/json', 'content-length', String(text.length)]
+  assert.ok(answer !== null)
   const { status: seen, body } = await answer(answerOf(status, head, [text]))
   return { status: seen, body: JSON.parse(await textOf(body)) }
 }
@@ -39,5 +41,6 @@ export function streamedBack(
   { answer }: Translated,
   chunks: Iterable<string | Uint8Array | Error>,
 ): Promise<UpstreamResponse> {
+  assert.ok(answer !== null)
   return answer(answerOf(200, ['content-type', 'text/event-stream', 'x-more', '1'], chunks))
 }

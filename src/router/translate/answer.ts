@@ -40,12 +40,7 @@ export async function translateAnswer(
   const isSuccess = answer.status >= 200 && answer.status < 300
   const type = headerValue(answer.headers, 'content-type')
   if (isSuccess && translation.events !== null && /^text\/event-stream\b/i.test(type)) {
-    const headers = [...kept(answer.headers), 'content-type', 'text/event-stream; charset=utf-8']
-    return {
-      ...answer,
-      headers,
-      body: translateEvents(answer.body, translation.events()),
-    }
+    return withEvents(answer, translateEvents(answer.body, translation.events()))
   }
   const body = parseAnswer(await textOfBody(answer))
   if (!isSuccess) {
@@ -79,7 +74,17 @@ function errorType(status: number): string {
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }
 
-function withJson(answer: UpstreamResponse, value: JsonObject): UpstreamResponse {
+/** The answer with another body: a stream of server-sent events. */
+export function withEvents(
+  answer: UpstreamResponse,
+  body: AsyncIterable<Uint8Array>,
+): UpstreamResponse {
+  const headers = [...kept(answer.headers), 'content-type', 'text/event-stream; charset=utf-8']
+  return { ...answer, headers, body }
+}
+
+/** The answer with another body: one JSON object. */
+export function withJson(answer: UpstreamResponse, value: JsonObject): UpstreamResponse {
   const bytes = Buffer.from(JSON.stringify(value))
   async function* body(): AsyncGenerator<Uint8Array> {
     yield bytes

@@ -1,12 +1,10 @@
 import { UpstreamError, type UpstreamResponse } from '../exchange.ts'
 import { headerValue } from '../rewrite.ts'
+import { withEvents, withJson } from './answer.ts'
 import { type AwsEvent, readAwsEvents } from './aws-event-stream.ts'
 import { type JsonObject, parseAnswer } from './json.ts'
 
 const ERROR_BYTES_MAX = 1024 * 1024
-
-/** Headers that describe bytes which the agent will not get. */
-const REPLACED = ['content-type', 'content-length', 'etag', 'content-md5']
 
 const ERROR_TYPES: ReadonlyMap<number, string> = new Map([
   [400, 'invalid_request_error'],
@@ -34,8 +32,7 @@ export async function bedrockClaudeAnswer(answer: UpstreamResponse): Promise<Ups
   if (answer.status >= 300) return translatedError(answer)
   const type = headerValue(answer.headers, 'content-type')
   if (!/^application\/vnd\.amazon\.eventstream\b/i.test(type)) return answer
-  const headers = [...kept(answer.headers), 'content-type', 'text/event-stream; charset=utf-8']
-  return { ...answer, headers, body: translatedEvents(answer.body) }
+  return withEvents(answer, translatedEvents(answer.body))
 }
 
 async function* translatedEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -76,12 +73,7 @@ async function translatedError(answer: UpstreamResponse): Promise<UpstreamRespon
   const body = parseAnswer(await beginningOf(answer.body))
   const message = messageOf(body) || `The provider's API answered ${answer.status}`
   const type = ERROR_TYPES.get(answer.status) ?? 'api_error'
-  const bytes = Buffer.from(JSON.stringify({ type: 'error', error: { type, message } }))
-  const framing = ['content-type', 'application/json', 'content-length', String(bytes.length)]
-  async function* whole(): AsyncGenerator<Uint8Array> {
-    yield bytes
-  }
-  return { ...answer, headers: [...kept(answer.headers), ...framing], body: whole() }
+  return withJson(answer, { type: 'error', error: { type, message } })
 }
 
 /** AWS spells it both ways. */
@@ -98,13 +90,6 @@ async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
     if (bytes > ERROR_BYTES_MAX) break
   }
   return Buffer.concat(chunks).toString()
-}
-
-function kept(headers: readonly string[]): readonly string[] {
-  const names = headers.filter((_, at) => at % 2 === 0)
-  return names.flatMap((name, at) =>
-    REPLACED.includes(name.toLowerCase()) ? [] : [name, headers[at * 2 + 1] ?? ''],
-  )
 }
 
 /** The text when the value is one, else ''. */

@@ -9,17 +9,20 @@ export interface TranslationContext {
   readonly options: ReadonlyMap<string, string>
 }
 
+/**
+ * Puts the upstream's answer into the agent's dialect, an error with the status that it has. A stream
+ * is translated as it comes; one that breaks stays broken.
+ *
+ * @throws RouterError `upstream_broken` when the answer is not what the upstream promises.
+ */
+export type AnswerTranslator = (answer: UpstreamResponse) => Promise<UpstreamResponse>
+
 /** A request in the upstream's dialect, and the way back for its answer. */
 export interface Translated {
   readonly body: JsonObject
   readonly isStream: boolean
-  /**
-   * Puts the upstream's answer into the agent's dialect, an error with the status that it has. A
-   * stream is translated as it comes; one that breaks stays broken.
-   *
-   * @throws RouterError `upstream_broken` when the answer is not what the upstream promises.
-   */
-  answer(answer: UpstreamResponse): Promise<UpstreamResponse>
+  /** Null where the answer passes as it is, in the form that the agent asked for. */
+  readonly answer: AnswerTranslator | null
 }
 
 /**

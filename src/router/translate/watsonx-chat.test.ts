@@ -349,6 +349,7 @@ test('an answer that came compressed all the same is not guessed at', async () =
   const body = (async function* () {
     yield Buffer.from('x')
   })()
+  assert.ok(answer !== null)
   await assert.rejects(
     answer({ status: 200, headers: ['Content-Encoding', 'gzip'], body }),
     (error: unknown) => error instanceof RouterError && error.code === 'upstream_broken',
