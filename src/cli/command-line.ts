@@ -54,7 +54,7 @@ const GROUPS: readonly Group[] = [
   },
   {
     name: 'completion',
-    summary: 'print a completion script for bash, zsh or fish',
+    summary: 'print a completion script for a shell',
     isHidden: false,
     load: async () => (await import('./completion.ts')).declareCompletion,
   },

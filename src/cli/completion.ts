@@ -17,13 +17,14 @@ const TAKES_PROVIDER = [
   'provider doctor',
   'provider refresh status',
   'provider refresh rotate',
+  'provider refresh delete',
 ]
 
 /** `openshell completion SHELL`. */
 export function declareCompletion(command: Command, context: Context): void {
   command.argument('<shell>', SHELLS.join(', '))
   define(command, {
-    sentence: 'Print a completion script for a shell.',
+    sentence: 'Print a completion script for a shell; bash needs bash-completion for it.',
     example: 'source <(openshell completion bash)',
     flags: [],
     run: async () => {

@@ -57,7 +57,8 @@ async function runDemo(context: Context, addresses: DemoAddresses): Promise<void
   const gateway = await connect(terminal, gatewayProgram.ready)
   await using closing = new AsyncDisposableStack()
   closing.defer(() => gateway.close())
-  const isOwn = await hasOwnProvider(gateway)
+  // One may stand there from a demo that was killed.
+  const isOwn = (await withoutDemoProvider(gateway)) > 0
   const programs: Running<unknown>[] = [gatewayProgram]
   if (!isOwn) {
     const lab = closing.use(await startLab(addresses))
@@ -73,6 +74,7 @@ async function runDemo(context: Context, addresses: DemoAddresses): Promise<void
     isOwn,
   })
   await Promise.race([aborted(stop), ...programs.map(program => program.ended)])
+  if (!isOwn && stop.aborted) await withoutDemoProvider(gateway)
 }
 
 async function startGateway(
@@ -139,17 +141,17 @@ async function startRouter(
 }
 
 /**
- * Whether there is a provider besides the demo's own. An older demo's provider goes: its lab, and
- * the key that this lab had issued, are gone.
+ * Takes the demo's provider and route away, because its lab and the key that this lab issued go with
+ * the demo. Returns how many other providers there are.
  */
-async function hasOwnProvider(gateway: Gateway): Promise<boolean> {
+async function withoutDemoProvider(gateway: Gateway): Promise<number> {
   const providers = await listProviders(gateway)
   // Only a lab is reached by plain http, so a provider of that name that is real is never taken.
   const old = providers.find(
     ({ metadata, config }) =>
       metadata?.name === DEMO_PROVIDER && config.VERTEX_BASE_URL?.startsWith('http://') === true,
   )
-  if (old === undefined) return providers.length > 0
+  if (old === undefined) return providers.length
   const route = await findRoute(gateway, AGENT_ROUTE)
   if (route?.providerName === DEMO_PROVIDER) {
     await gateway.call(gateway.inference.deleteInferenceRoute, {
@@ -161,7 +163,7 @@ async function hasOwnProvider(gateway: Gateway): Promise<boolean> {
     name: DEMO_PROVIDER,
     workspace: WORKSPACE,
   })
-  return providers.length > 1
+  return providers.length - 1
 }
 
 /** The same two calls that a person makes. */

@@ -55,7 +55,8 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
       watching.set(workspace, group)
       return () => {
         group.delete(member)
-        if (group.size === 0) watching.delete(workspace)
+        // A stream may say more than once that it is over, when others have begun a new group.
+        if (group.size === 0 && watching.get(workspace) === group) watching.delete(workspace)
       }
     },
     members: workspace => watching.get(workspace) ?? [],

@@ -89,7 +89,7 @@ function jsonLine(lab: Lab, keyFile: string | null): string {
 function welcome(lab: Lab, keyFile: string | null): string {
   const { origin } = lab
   const key = keyFile === null ? `curl -s ${keyUrl(lab)}` : `cat ${quoted(keyFile)}`
-  return `Pretend Google Vertex AI, OpenAI and Anthropic listen on ${origin}
+  return `Pretend Vertex AI, Azure, Bedrock, watsonx, OpenAI and Anthropic listen on ${origin}
 
 To play Vertex AI, with a gateway that may reach it:
 
@@ -99,7 +99,7 @@ To play Vertex AI, with a gateway that may reach it:
     --config VERTEX_BASE_URL=${origin}${BASE_PATH}
   openshell inference set --provider lab-vertex --model claude-3-7-sonnet
 
-OpenAI: ${origin}/openai/v1 · Anthropic: ${origin}/anthropic/v1 · their keys: ${origin}/lab/keys
+OpenAI: ${origin}/openai/v1 · Anthropic: ${origin}/anthropic/v1 · their and the other vendors’ keys: ${origin}/lab/keys
 Trouble on demand: openshell lab fault google.token status=503 count=3
 `
 }

@@ -24,6 +24,14 @@ test('a secret is taken out in every form in which a peer may echo it', () => {
   }
 })
 
+test('a header’s secret is taken out also when its peer repeats it without the scheme', () => {
+  for (const scheme of ['Bearer', 'bearer', 'Basic']) {
+    const sent = [new Secret(`${scheme} abc.def`)]
+    assert.equal(scrub('token abc.def is unknown', sent), 'token [secret] is unknown')
+    assert.equal(scrub(`${scheme} abc.def is unknown`, sent), '[secret] is unknown')
+  }
+})
+
 test('a peer’s words become one line of at most 300 characters that no terminal obeys', () => {
   const cases: readonly (readonly [said: string, expected: string])[] = [
     ['', ''],

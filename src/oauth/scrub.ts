@@ -4,13 +4,18 @@ const TEXT_CHARS_MAX = 300
 
 /**
  * Makes a peer's words fit to store and show: one line, at most 300 characters, and without any of
- * the secrets that were sent to it, raw, URL-encoded or base64.
+ * the secrets that were sent to it, raw, URL-encoded or base64, with or without what stands before
+ * them in a header (`Bearer `).
  */
 export function scrub(text: string, secrets: readonly Secret[]): string {
   let clean = text
   for (const secret of secrets) {
     if (secret.isEmpty) continue
-    for (const form of encodings(secret.reveal())) clean = clean.replaceAll(form, '[secret]')
+    const value = secret.reveal()
+    const [, bare = value] = /^(?:Basic|Bearer) +(\S.*)$/is.exec(value) ?? []
+    for (const form of [...encodings(value), ...encodings(bare)]) {
+      clean = clean.replaceAll(form, '[secret]')
+    }
   }
   // Control and format characters, for a terminal would obey them, and every kind of line end.
   const line = clean.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()

@@ -73,6 +73,8 @@ for (const [host, expected] of [
   ['inference.local.evil.example', false],
   ['127.0.0.1.evil.example', false],
   ['localhost@evil', false],
+  ['localhost\\.evil.example', false],
+  ['localhost%2e', false],
   ['', false],
 ] as const) {
   test(`the Host "${host}" is ${expected ? '' : 'not '}the router's own`, () => {

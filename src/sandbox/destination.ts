@@ -82,7 +82,7 @@ export function readAbsoluteTarget(
 
 /** Splits `host:port`; null when it is none, or when the port is missing and there is no default. */
 function parseAuthority(text: string, defaultPort: number | null): Authority | null {
-  const match = /^(\[[0-9a-f:.]+\]|[^:/?#@[\]\s]+)(?::(\d{1,5}))?$/i.exec(text)
+  const match = /^(\[[0-9a-f:.]+\]|[^:/?#@[\]\s\\%]+)(?::(\d{1,5}))?$/i.exec(text)
   if (match === null) return null
   const url = URL.parse(`http://${match[1]}`)
   const port = match[2] === undefined ? defaultPort : Number(match[2])
