@@ -62,7 +62,8 @@ async function mintAt(
   if (grant.kind === 'local') {
     const startedMs = deps.clock.monotonicMs()
     const result = await grant.mint(io, signal)
-    return { result, answer: null, elapsedMs: deps.clock.monotonicMs() - startedMs }
+    // What an endpoint behind it answered tells the time, here too.
+    return { result, answer: innerAnswer, elapsedMs: deps.clock.monotonicMs() - startedMs }
   }
   const answer = await sendTokenRequest(io, grant, signal)
   // A refusal may be that of an endpoint further back, and tell the time by its answer.

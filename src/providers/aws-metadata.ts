@@ -155,7 +155,8 @@ function refusedBy(
   if (trouble !== null) return { kind: 'failed', failure: trouble }
   const fields = parseFields(answer.body)
   const code = textOf(fields?.Code)
-  if (status === 200 && (code === '' || code === 'Success')) return null
+  const isSuccess = status === 200 || status === 204
+  if (isSuccess && (code === '' || code === 'Success')) return null
   const isCoded = code !== '' && code !== 'Success'
   const refusal = {
     error: isCoded ? code : String(status),

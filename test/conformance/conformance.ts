@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
-import { decodeJwt } from 'jose'
 import type { RefreshResult } from '../../src/providers/refresher.ts'
 import { afterAttempt, newCredential } from '../../src/refresh/transition.ts'
-import type { FetchRequest } from '../../src/system/fetch.ts'
+import { present } from '../store/records.ts'
 import { formOf, type Script } from '../support/scripted-fetch.ts'
+import { assertionsOf, issuedAtSeconds } from './assertions.ts'
 import type { Expected, Fixture, Refusal } from './fixture.ts'
 import {
   createFixtureWorld,
@@ -13,6 +13,7 @@ import {
   endlessAnswer,
   providerOf,
   tokenAnswer,
+  tokenIn,
 } from './fixture-world.ts'
 import { assertClean, describeSecrets } from './redaction.ts'
 
@@ -39,7 +40,7 @@ export function describeProvider(fixture: Fixture): void {
 function describeRequest(fixture: Fixture): void {
   test('the request is the golden one, and nothing more is sent', async () => {
     const { refresh, asked } = createFixtureWorld(fixture, () => tokenAnswer(fixture, 'token-1'))
-    assert.equal(summary(await refresh()), 'minted token-1')
+    assert.equal(summary(fixture, await refresh()), 'minted token-1')
     const [request] = asked()
     assert.equal(asked().length, 1)
     assert.equal(request?.method, fixture.request.method ?? 'POST')
@@ -68,8 +69,13 @@ function describeRequest(fixture: Fixture): void {
     clock.stepWall(1_000)
     await refresh()
     const [first = [], second = []] = asked().map(assertionsOf)
+    const given = [
+      ...Object.values(fixture.files ?? {}).map(text => text.trim()),
+      ...Object.values(fixture.sources ?? {}).map(({ token }) => token),
+      ...(fixture.secrets ?? []),
+    ]
     for (const [index, assertion] of first.entries()) {
-      if (Object.values(fixture.files ?? {}).some(text => text.trim() === assertion)) continue
+      if (given.includes(assertion)) continue
       assert.notEqual(assertion, second[index])
     }
   })
@@ -80,7 +86,8 @@ function describeRequest(fixture: Fixture): void {
     const { shape, credential } = fixture.type.route(provider, fixture.model ?? 'model', rules)
     assert.deepEqual(credential, { kind: 'token' })
     assertClean(fixture, inspect({ shape, credential }, { depth: 9 }))
-    assert.ok(shape.deadToken.some(rule => rule.status === 401))
+    const deadTokenStatus = fixture.deadTokenStatus ?? 401
+    assert.ok(shape.deadToken.some(rule => rule.status === deadTokenStatus))
   })
 
   test('every key of the material and the configuration is one that the type lists', () => {
@@ -106,14 +113,22 @@ function describeAnswers(fixture: Fixture): void {
   })
 
   test('a token is a word of printable characters, and nothing else is one', async () => {
-    const none = ['', 'undefined', 'null', 7, null, true, {}, [], ['token'], 'a b', 'a\nb']
-    const worse = ['token\r\nx-evil: 1', 'tok\u0000en', 'tokén', 'x'.repeat(65_537)]
-    for (const token of [...none, ...worse]) {
+    const { ownForm } = fixture
+    const charsMax = ownForm?.tokenCharsMax ?? 65_536
+    const words = ['', 'a b', 'a\nb', 'token\r\nx-evil: 1', 'tok\u0000en', 'tokén']
+    const values = ['undefined', 'null', 7, null, true, {}, [], ['token']]
+    for (const token of [
+      ...(ownForm === undefined ? values : []),
+      ...[...words, 'x'.repeat(charsMax + 1)],
+    ]) {
       const result = await mint(tokenAnswer(fixture, token))
       assert.equal(classOf(result), 'X', inspect(token).slice(0, 60))
       assertClean(fixture, inspect(result, { depth: 9 }))
     }
-    assert.equal((await mint(tokenAnswer(fixture, 'x'.repeat(65_536)))).kind, 'minted')
+    assert.equal((await mint(tokenAnswer(fixture, 'x'.repeat(charsMax)))).kind, 'minted')
+    for (const script of ownForm?.notTokens ?? []) {
+      assert.equal(classOf(await mint(script)), 'X', inspect(script).slice(0, 200))
+    }
   })
 
   test('a 200 that is not a token is never one', async () => {
@@ -132,13 +147,14 @@ function describeAnswers(fixture: Fixture): void {
     }
   })
 
-  const { rotates } = fixture
+  if (fixture.ownForm !== undefined) return
+  const { rotates, rotatedTo = (refreshToken: string) => refreshToken } = fixture
   test('a refresh token in the answer replaces what it must, and nothing where none is kept', async () => {
     const { body } = Object(tokenAnswer(fixture, 'token'))
     const result = await mint({ body: { ...body, refresh_token: 'next' } })
     assert.ok(result.kind === 'minted')
     const rotated = [...result.rotatedMaterial].map(([key, secret]) => [key, secret.reveal()])
-    assert.deepEqual(rotated, rotates === undefined ? [] : [[rotates, 'next']])
+    assert.deepEqual(rotated, rotates === undefined ? [] : [[rotates, rotatedTo('next')]])
   })
 
   if (fixture.hasExpiresIn === false) return
@@ -211,7 +227,7 @@ function describeRefusals(fixture: Fixture): void {
           const date = new Date(world.clock.nowMs() + minutes * MINUTE_MS).toUTCString()
           return index === 0 ? answerOf(refusal, { date }) : tokenAnswer(fixture, 'token-2')
         })
-        assert.equal(summary(await world.refresh()), 'minted token-2')
+        assert.equal(summary(fixture, await world.refresh()), 'minted token-2')
         const [first = 0, second = 0] = world.asked().map(issuedAtSeconds)
         assert.equal(world.asked().length, 2)
         if (refusal.class === 'C') assert.equal(Math.round((second - first) / 60), minutes)
@@ -292,11 +308,14 @@ function describeTrouble(fixture: Fixture): void {
   for (const [url, source] of Object.entries(fixture.sources ?? {})) {
     test(`the token of ${url} is used and never handed out`, async () => {
       const world = createFixtureWorld(fixture, () => tokenAnswer(fixture, 'token-1'))
-      assert.equal(summary(await world.refresh()), 'minted token-1')
+      assert.equal(summary(fixture, await world.refresh()), 'minted token-1')
       assert.ok(world.peer.requests.some(request => request.url === url))
       const refused: Fixture = {
         ...fixture,
-        sources: { ...fixture.sources, [url]: { ...source, body: { error: 'invalid_grant' } } },
+        sources: {
+          ...fixture.sources,
+          [url]: { ...source, body: source.refused ?? { error: 'invalid_grant' } },
+        },
       }
       const dry = createFixtureWorld(refused, () => tokenAnswer(fixture, 'token-1'))
       assert.notEqual((await dry.refresh()).kind, 'minted')
@@ -317,7 +336,8 @@ function describeTask(fixture: Fixture): void {
     )
     assert.equal(world.asked().length, 1)
     assert.ok(outcomes.every(outcome => outcome?.kind === 'minted'))
-    assert.equal((await running.credential()).token?.value.reveal(), 'token-1')
+    const minted = present((await running.credential()).token).value.reveal()
+    assert.equal(tokenIn(fixture, minted), 'token-1')
     assertClean(fixture, running.lines.join('\n'))
     assert.ok(!running.lines.join('\n').includes('token-1'))
   })
@@ -351,26 +371,9 @@ function expectEach(
   }
 }
 
-/** Every JWT that a request carries. */
-function assertionsOf(request: FetchRequest): readonly string[] {
-  const text = `${decodeURIComponent(
-    Buffer.from(request.body ?? [])
-      .toString()
-      .replaceAll('+', ' '),
-  )}`
-  return text.match(/ey[\w-]+\.[\w-]+\.[\w-]+/g) ?? []
-}
-
-/** When the first assertion of a request was issued; 0 without one. */
-function issuedAtSeconds(request: FetchRequest): number {
-  const [assertion] = assertionsOf(request)
-  const { iat, nbf } = assertion === undefined ? {} : decodeJwt(assertion)
-  return iat ?? nbf ?? 0
-}
-
-function summary(result: RefreshResult): string {
+function summary(fixture: Fixture, result: RefreshResult): string {
   return result.kind === 'minted'
-    ? `minted ${result.token.reveal()}`
+    ? `minted ${tokenIn(fixture, result.token.reveal())}`
     : `${result.failure.class} ${result.failure.code}: ${result.failure.message}`
 }
 

@@ -41,12 +41,14 @@ export function createFixtureWorld(
     const source = fixture.sources?.[request.url]
     if (source !== undefined) return { body: source.body }
     asked.push(request)
-    return answerOf(request, asked.length - 1)
+    const script = answerOf(request, asked.length - 1)
+    if (script === 'silence' || script instanceof Error) return script
+    return { ...script, headers: { ...fixture.answerHeaders, ...script.headers } }
   })
   const rules = rulesOf(fixture)
   const refresher = createRefresher(fixture.type, {
     ...{ fetch: peer.fetch, clock, random: seededRandom(1), rules },
-    ...{ files: filesOf(fixture), execute: noExecute },
+    ...{ files: filesOf(fixture), execute: fixture.execute ?? noExecute },
   })
   const provider = providerOf(fixture)
   return {
@@ -65,6 +67,11 @@ export function providerOf({ type, material, config }: Fixture): ProviderRecord 
     material: new Map(secrets),
     config: new Map(Object.entries(config)),
   })
+}
+
+/** The token of the answer that a minted one is, or is made of. */
+export function tokenIn({ ownForm }: Fixture, minted: string): unknown {
+  return ownForm === undefined ? minted : ownForm.tokenIn(minted)
 }
 
 /** A complete answer with this token and, in seconds, an hour's or another life. */
