@@ -1,14 +1,8 @@
 import { formatSpan, parseDurationMs } from '../core/duration.ts'
 import { isLoopback } from '../core/endpoint.ts'
 import { AppError } from '../core/errors.ts'
+import type { ListenAddress } from '../core/listen.ts'
 import { OUTPUT_FORMATS, type OutputFormat } from './output.ts'
-
-/** An address to listen on. */
-export interface ListenAddress {
-  /** Without the brackets of IPv6. */
-  readonly host: string
-  readonly port: number
-}
 
 /**
  * Reads flags and collects what is wrong with them, so that a person hears of all of it at once.

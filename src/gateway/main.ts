@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import path from 'node:path'
-import { AppError } from '../core/errors.ts'
+import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
 import {
@@ -91,13 +91,4 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
   }
   log.info('gateway.stopped')
   return 0
-}
-
-function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(\[[0-9a-f:.]+\]|[^:[\]\s]+):(\d{1,5})$/i.exec(text)
-  const port = Number(match?.[2])
-  if (match?.[1] === undefined || port > 65_535) {
-    throw new AppError('invalid_argument', `Cannot listen on "${text}": expected HOST:PORT`)
-  }
-  return { host: match[1].replace(/^\[|\]$/g, ''), port }
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { rm, writeFile } from 'node:fs/promises'
 import { AppError } from '../core/errors.ts'
+import { parseListen } from '../core/listen.ts'
 import { Secret } from '../core/secret.ts'
 import { createLog, realClock, realRandom } from '../system/real.ts'
 import { startLab } from './lab.ts'
@@ -59,14 +60,6 @@ export async function runLab(options: LabOptions, stop: AbortSignal): Promise<nu
     await lab.close()
   }
   return 0
-}
-
-function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const [, host = '', digits = ''] = /^(\[[0-9a-f:.]+\]|[^:[\]\s]+):(\d{1,5})$/i.exec(text) ?? []
-  const port = Number(digits)
-  if (host === '' || port > 65_535)
-    throw new AppError('invalid_usage', `Cannot listen on "${text}": expected HOST:PORT`)
-  return { host: host.replace(/^\[|\]$/g, ''), port }
 }
 
 /** A file that stands there is replaced, so that no wider permission of its survives. */

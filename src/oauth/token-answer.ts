@@ -27,7 +27,8 @@ export interface AnswerRules {
   readonly rotates: string | null
 }
 
-type Fields = Readonly<Record<string, unknown>>
+/** The members of an answer that is a JSON object. */
+export type Fields = Readonly<Record<string, unknown>>
 
 /**
  * Judges a token endpoint's answer (RFC 6749 §5.1, §5.2): status, content and each field. Nothing

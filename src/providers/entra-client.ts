@@ -1,7 +1,7 @@
 import type { Secret } from '../core/secret.ts'
 import { TOKEN_REQUEST_DEFAULTS } from '../oauth/mint.ts'
 import { breachFailure } from '../oauth/refusal.ts'
-import { processTokenAnswer } from '../oauth/token-answer.ts'
+import { parseFields, processTokenAnswer } from '../oauth/token-answer.ts'
 import type {
   Input,
   Minted,
@@ -11,7 +11,7 @@ import type {
   TokenAnswer,
   TokenRequest,
 } from '../oauth/token-request.ts'
-import { fieldsOf, withFields } from './answer-fields.ts'
+import { withFields } from './answer-fields.ts'
 import type { ClientCertificate } from './entra-certificate.ts'
 import { type EntraProof, entraRefusals } from './entra-refusals.ts'
 
@@ -123,7 +123,7 @@ function processEntraAnswer(
 
 /** The answer with its AADSTS number at the beginning of the description, where the rules look. */
 function numbered(answer: TokenAnswer): TokenAnswer {
-  const fields = fieldsOf(answer)
+  const fields = parseFields(answer.body)
   if (fields === null || typeof fields.error !== 'string') return answer
   const text = typeof fields.error_description === 'string' ? fields.error_description : ''
   const [listed]: readonly unknown[] = Array.isArray(fields.error_codes) ? fields.error_codes : []

@@ -2,7 +2,7 @@ import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
 import { TOKEN_REQUEST_DEFAULTS } from '../oauth/mint.ts'
 import { breachFailure, serverTroubleFailure } from '../oauth/refusal.ts'
-import { processTokenAnswer } from '../oauth/token-answer.ts'
+import { type Fields, parseFields, processTokenAnswer } from '../oauth/token-answer.ts'
 import { sendTokenRequest } from '../oauth/token-endpoint.ts'
 import type {
   Input,
@@ -13,7 +13,7 @@ import type {
   TokenAnswer,
   TokenRequest,
 } from '../oauth/token-request.ts'
-import { type Fields, fieldsOf, withFields } from './answer-fields.ts'
+import { withFields } from './answer-fields.ts'
 import { entraLeadMs } from './entra-client.ts'
 
 /** Where virtual machines, scale sets and AKS nodes find their identities. */
@@ -138,7 +138,7 @@ function processIdentityAnswer(answer: TokenAnswer, nowMs: number): Minted | Ref
 
 /** The answer as RFC 6749 words it: errors by name, and the life of a token by its length. */
 function inOAuthWords(answer: TokenAnswer, nowMs: number): TokenAnswer {
-  const fields = fieldsOf(answer)
+  const fields = parseFields(answer.body)
   if (fields === null) return answer
   const { error, statusCode, message } = fields
   if (error === undefined && typeof statusCode === 'number' && typeof message === 'string') {

@@ -1,7 +1,12 @@
 import { breachFailure, refusalFailure } from '../oauth/refusal.ts'
-import { type AnswerRules, processTokenAnswer } from '../oauth/token-answer.ts'
+import {
+  type AnswerRules,
+  type Fields,
+  parseFields,
+  processTokenAnswer,
+} from '../oauth/token-answer.ts'
 import type { Minted, RefusalRule, Refused, TokenAnswer } from '../oauth/token-request.ts'
-import { type Fields, fieldsOf, withFields } from './answer-fields.ts'
+import { withFields } from './answer-fields.ts'
 
 /** IBM lets no token live longer than an hour, and says how long in the token too. */
 const IAM_LIFETIME_MS = 3_600_000
@@ -113,7 +118,7 @@ export function processIamAnswer(
 ): Minted | Refused {
   const isNew = nowMs - options.configuredAtMs < NEW_KEY_MS
   const refusals = isNew ? [NEW_KEY_REFUSAL, ...IAM_REFUSALS] : IAM_REFUSALS
-  const fields = fieldsOf(answer)
+  const fields = parseFields(answer.body)
   const said = fields === null ? null : iamError(fields)
   if (said !== null && isSettled(answer)) return refused(answer, said, refusals)
   const rules = { refusals, fallbackLifetimeMs: IAM_LIFETIME_MS, rotates: null }
@@ -122,7 +127,7 @@ export function processIamAnswer(
 
 /** Judges a sign-in at Software Hub or at the SaaS console, whose token alone may know its life. */
 export function processPlatformAnswer(answer: TokenAnswer, nowMs: number): Minted | Refused {
-  const fields = fieldsOf(answer) ?? {}
+  const fields = parseFields(answer.body) ?? {}
   const { _messageCode_: code = answer.status >= 400 ? answer.status : 200, message } = fields
   if (isSettled(answer) && String(code) !== '200') {
     const description = typeof message === 'string' ? message : ''
@@ -201,7 +206,7 @@ function isSettled({ status, headers }: TokenAnswer): boolean {
 /** How long a JWT lives by its own claims (RFC 7519 §4.1), unverified; null when it does not say. */
 function jwtLifetimeMs(token: string): number | null {
   const [, payload = ''] = token.split('.')
-  const claims = fieldsOf({ body: Buffer.from(payload, 'base64url') })
+  const claims = parseFields(Buffer.from(payload, 'base64url'))
   const { exp, iat } = claims ?? {}
   if (typeof exp !== 'number' || typeof iat !== 'number') return null
   return (exp - iat) * 1_000

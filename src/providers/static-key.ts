@@ -140,7 +140,8 @@ export function anyKey(provider: ProviderRecord, keyName: string): string {
   })
 }
 
-function passThrough(protocol: Protocol, path: string): Operation {
+/** An operation that the upstream takes as it is, but for the model. */
+export function passThrough(protocol: Protocol, path: string): Operation {
   return {
     protocol,
     path,

@@ -3,6 +3,7 @@ import type { ProviderRecord } from '../core/provider.ts'
 import type { DeadTokenRule, Operation, Protocol, RouteShape } from '../core/route.ts'
 import { configOf, IBM_API_KEY, IBM_PASSWORD, ibmGrant, ibmSource } from './ibm-source.ts'
 import type { ProviderRules, ProviderType } from './provider-type.ts'
+import { passThrough } from './static-key.ts'
 import { watsonxUrl } from './watsonx-address.ts'
 import { WATSONX_PROBE_RULES } from './watsonx-probe.ts'
 
@@ -87,7 +88,7 @@ function watsonxShape(provider: ProviderRecord, modelId: string, rules: Provider
     deadToken: DEAD_TOKEN,
   } as const
   if (isGateway(provider)) {
-    const operations = GATEWAY_PATHS.map(([protocol, path]) => gatewayOperation(protocol, path))
+    const operations = GATEWAY_PATHS.map(([protocol, path]) => passThrough(protocol, path))
     const baseUrl = `${origin}/ml/gateway/v1`
     return { ...shared, baseUrl, modelId: checkModel(modelId), operations }
   }
@@ -151,19 +152,6 @@ function translated(
 ): Operation {
   const edits = { model: 'keep', version: null, removeMembers: [] } as const
   return { protocol, ...edits, dropQuery: ['*'], ...rest }
-}
-
-function gatewayOperation(protocol: Protocol, path: string): Operation {
-  return {
-    protocol,
-    path,
-    streamPath: '',
-    model: protocol === 'model_discovery' ? 'keep' : 'replace',
-    version: null,
-    dropQuery: [],
-    removeMembers: [],
-    translation: null,
-  }
 }
 
 /** The member that says who pays. */

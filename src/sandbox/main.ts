@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import { isLoopback } from '../core/endpoint.ts'
 import { AppError } from '../core/errors.ts'
+import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { createAuthority } from '../pki/authority.ts'
 import { forward } from '../router/forward.ts'
@@ -274,15 +275,6 @@ function reachable(error: unknown, options: SandboxOptions): unknown {
   const message = `Cannot reach the gateway at "${options.gatewayEndpoint}"`
   const hint = 'Start one with "openshell gateway start", or name another with --gateway-endpoint'
   return new AppError('gateway_unreachable', message, { hint, cause: error })
-}
-
-function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(\[[0-9a-f:.]+\]|[^:[\]\s]+):(\d{1,5})$/i.exec(text)
-  const port = Number(match?.[2])
-  if (match === null || port > 65_535) {
-    throw new AppError('invalid_usage', `Cannot listen on "${text}": expected HOST:PORT`)
-  }
-  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port }
 }
 
 /** What a program on this machine connects to: all addresses are reached by the loopback one. */

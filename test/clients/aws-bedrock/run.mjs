@@ -1,45 +1,14 @@
 // Opt-in acceptance, not part of `npm test`: the AWS SDK and Anthropic's client for Bedrock, with
 // placeholder keys, beside a router with a lab as AWS. Run `npm install && npm run check` in this
 // folder, after `npm run build` in the root.
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
-import { promisify } from 'node:util'
+import { besideLab } from '../beside-lab.mjs'
 
-const run = promisify(execFile)
-const here = import.meta.dirname
-const executable = path.resolve(here, '../../../dist/openshell.mjs')
-const folder = mkdtempSync(path.join(os.tmpdir(), 'openshell-bedrock-'))
-const [labPort, gatewayPort] = [17_782, 17_772]
-const env = {
-  PATH: process.env.PATH,
-  HOME: folder,
-  OPENSHELL_STATE_DIR: path.join(folder, 'state'),
-  OPENSHELL_GATEWAY_ENDPOINT: `http://127.0.0.1:${gatewayPort}`,
-}
-const programs = []
+const script = path.join(import.meta.dirname, 'agent.mjs')
+const model = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
+const place = { labPort: 17_782, gatewayPort: 17_772, labOptions: ['--token-lifetime', '20s'] }
 
-/** Starts a program and waits for a line that contains `text`. */
-async function start(args, text) {
-  const child = spawn(process.execPath, [executable, ...args], { env, cwd: folder })
-  programs.push(child)
-  const lines = [child.stdout, child.stderr].map(input => createInterface({ input }))
-  await new Promise((resolve, reject) => {
-    for (const reader of lines) reader.on('line', line => line.includes(text) && resolve())
-    child.once('close', code => reject(new Error(`openshell ${args[0]} ended with ${code}`)))
-  })
-}
-
-const openshell = (...args) => run(process.execPath, [executable, ...args], { env, cwd: folder })
-
-try {
-  const lab = `127.0.0.1:${labPort}`
-  await start(['lab', 'start', '--listen', lab, '--token-lifetime', '20s'], lab)
-  const listen = ['--listen', `127.0.0.1:${gatewayPort}`, '--allow-endpoint', lab]
-  await start(['gateway', 'start', ...listen, '--log-format', 'json'], 'gateway.started')
+await besideLab(place, async ({ lab, openshell, agent, journal }) => {
   const { aws } = await (await fetch(`http://${lab}/lab/keys`)).json()
   const given = (flag, names) => names.flatMap(name => [flag, `${name}=${aws[name]}`])
   const places = ['AWS_REGION', 'AWS_ENDPOINT_URL_STS', 'AWS_ENDPOINT_URL_BEDROCK_RUNTIME']
@@ -48,32 +17,10 @@ try {
     ...given('--credential', ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']),
     ...given('--config', ['AWS_ROLE_ARN', ...places]),
   )
-  const model = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
   await openshell('inference', 'set', '--provider', 'my-bedrock', '--model', model)
-  const command = [
-    executable,
-    'sandbox',
-    'run',
-    '--',
-    process.execPath,
-    path.join(here, 'agent.mjs'),
-  ]
-  const agent = spawn(process.execPath, command, {
-    env,
-    cwd: folder,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  const [code] = await once(agent, 'close')
-  const calls = await (await fetch(`http://${lab}/lab/journal`)).json()
-  const asked = calls.filter(call => call.path.startsWith('/bedrock/'))
-  for (const call of asked) {
-    process.stdout.write(`${call.status} ${call.method} ${call.path}\n`)
-  }
+  const { code } = await agent([process.execPath, script])
+  const asked = (await journal()).filter(call => call.path.startsWith('/bedrock/'))
   const theirs = asked.filter(call => !call.path.includes(encodeURIComponent(model)))
   if (theirs.length > 0) throw new Error("The agent's model reached AWS")
   if (code !== 0 || asked.length === 0) throw new Error(`The agent ended with ${code}`)
-  process.stdout.write('1 passed, 0 failed\n')
-} finally {
-  for (const child of programs) child.kill()
-  rmSync(folder, { recursive: true, force: true })
-}
+})
