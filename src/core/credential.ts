@@ -1,4 +1,4 @@
-import type { Failure } from './failure.ts'
+import type { Failure, FailureClass } from './failure.ts'
 import type { Secret } from './secret.ts'
 
 /** An access token as it was minted. Instants are wall-clock milliseconds since the epoch. */
@@ -33,6 +33,19 @@ export interface Credential {
   readonly failure: Failure | null
   readonly failingSinceMs: number
   readonly isDisabled: boolean
+  /**
+   * How often the standing material, if it may be spent only once, was sent without a known outcome.
+   * Written before it is sent, so that a gateway that was killed in between leaves word of it.
+   */
+  readonly spends: number
+  /** The same of the candidate material. */
+  readonly candidateSpends: number
+  /** When the candidate material is tried again; 0 for with the next attempt. */
+  readonly candidateDueAtMs: number
+  /** Why the candidate material brought no token; null when there is none or it was not tried. */
+  readonly candidateFailure: Failure | null
+  /** The last changes of state, the oldest first; at most {@link HISTORY_MAX}. */
+  readonly history: readonly Transition[]
   /** Which gateway mints now, and until when its claim holds; '' and 0 when none does. */
   readonly claimedBy: string
   readonly claimedUntilMs: number
@@ -47,6 +60,19 @@ export type CredentialState =
   | 'expired'
   | 'failed'
   | 'disabled'
+
+/** How many changes of state are kept of a credential. */
+export const HISTORY_MAX = 16
+
+/** A change of a credential's state. */
+export interface Transition {
+  readonly atMs: number
+  /** What it became. `refreshing` comes and goes with each refresh and is not kept. */
+  readonly state: Exclude<CredentialState, 'refreshing'>
+  /** What brought it; both '' without a failure. */
+  readonly class: FailureClass | ''
+  readonly code: string
+}
 
 /**
  * The state of a credential at an instant.

@@ -27,8 +27,3 @@ export interface Failure {
   /** From `Retry-After`, counted from the answer; 0 when the server named no time. */
   readonly retryAfterMs: number
 }
-
-/** Whether the refresh task may go on by itself after a failure of this class. */
-export function isRetried(failureClass: FailureClass): boolean {
-  return failureClass === 'T' || failureClass === 'H' || failureClass === 'X'
-}

@@ -1,15 +1,24 @@
 import type { Secret } from './secret.ts'
 
+/** What a person may change of a provider. */
+export interface ProviderContent {
+  /** Long-lived material by credential key, for example `GOOGLE_SERVICE_ACCOUNT_JSON`. */
+  readonly material: ReadonlyMap<string, Secret>
+  readonly config: ReadonlyMap<string, string>
+}
+
 /** A configured provider. Credential material is in it; it never leaves the gateway. */
-export interface ProviderRecord {
+export interface ProviderRecord extends ProviderContent {
   readonly id: string
   readonly workspace: string
   readonly name: string
   /** The canonical type, never an alias. */
   readonly type: string
-  /** Long-lived material by credential key, for example `GOOGLE_SERVICE_ACCOUNT_JSON`. */
-  readonly material: ReadonlyMap<string, Secret>
-  readonly config: ReadonlyMap<string, string>
+  /**
+   * New content that has not brought a token yet. It is tried before the standing one and takes its
+   * place at its first success; null when there is none.
+   */
+  readonly candidate: ProviderContent | null
   /** Counts writes; also the wire's `resource_version`. Starts at 1. */
   readonly version: number
   readonly createdAtMs: number

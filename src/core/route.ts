@@ -112,10 +112,14 @@ export interface RouteShape {
 export interface ResolvedRoute extends RouteShape {
   readonly name: RouteName
   readonly providerName: string
+  /** Tells a provider from one that had its name before; '' when the gateway does not say. */
+  readonly providerId: string
   readonly providerType: string
   readonly credential: Secret
   /** When the credential dies; null for a static key. */
   readonly expiresAtMs: number | null
+  /** From here on requests wait a moment for a newer credential; null for a static key. */
+  readonly mandatoryAtMs: number | null
   /** The token's generation; 0 for a static key, which is never refreshed. */
   readonly generation: number
   readonly timeoutMs: number

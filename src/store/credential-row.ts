@@ -1,12 +1,14 @@
-import type { AccessToken, Credential } from '../core/credential.ts'
+import type { AccessToken, Credential, Transition } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
 import type { Failure } from '../core/failure.ts'
 import { wholeMs } from './database.ts'
-import { parseJsonObject } from './json.ts'
+import { parseJsonArray, parseJsonObject } from './json.ts'
 import type { CredentialsTable } from './schema.ts'
 import type { Sealer } from './seal.ts'
 import { damagedRow } from './trouble.ts'
 
 const FAILURE_CLASSES = ['T', 'H', 'S', 'C', 'P', 'Q', 'X'] as const
+const STATES = ['pending', 'valid', 'degraded', 'expired', 'failed', 'disabled'] as const
 const RECOVERY_ACTIONS = ['retry', 'reauthorize', 'fix_configuration', 'investigate'] as const
 
 /** What is written of a credential besides its key and version. */
@@ -40,35 +42,61 @@ export function toColumns(credential: Credential, sealer: Sealer): CredentialCol
     failure: credential.failure === null ? null : JSON.stringify(credential.failure),
     failing_since_ms: wholeMs(credential.failingSinceMs),
     is_disabled: credential.isDisabled ? 1 : 0,
+    spends: credential.spends,
+    candidate_spends: credential.candidateSpends,
+    candidate_due_at_ms: wholeMs(credential.candidateDueAtMs),
+    candidate_failure:
+      credential.candidateFailure === null ? null : JSON.stringify(credential.candidateFailure),
+    history: JSON.stringify(credential.history),
     claimed_by: credential.claimedBy,
     claimed_until_ms: wholeMs(credential.claimedUntilMs),
   }
 }
 
+/** A credential as it is stored, and whether its token was left out because it cannot be read. */
+interface ReadCredential {
+  readonly credential: Credential
+  readonly isTokenLost: boolean
+}
+
 /**
- * A credential as it is stored.
- *
- * @throws AppError `store_unavailable` or `wrong_master_key` when the row cannot be read.
+ * Reads a row. What can be had anew does not make it unreadable: a token, a failure or a history that
+ * is damaged is left out.
  */
-export function toCredential(row: CredentialRow, sealer: Sealer): Credential {
-  return {
+export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential {
+  const what = nameOf(row)
+  const orNothing = <T>(read: () => T, nothing: T): T => {
+    try {
+      return read()
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      return nothing
+    }
+  }
+  const credential: Credential = {
     providerId: row.provider_id,
     key: row.key,
     version: row.version,
     generation: row.generation,
-    token: toToken(row, sealer),
+    token: orNothing(() => toToken(row, sealer), null),
     dueAtMs: row.due_at_ms,
     mandatoryAtMs: row.mandatory_at_ms,
     lastRefreshAtMs: row.last_refresh_at_ms,
     lastAttemptAtMs: row.last_attempt_at_ms,
     lastForcedAtMs: row.last_forced_at_ms,
     consecutiveFailures: row.consecutive_failures,
-    failure: row.failure === null ? null : parseFailure(row.failure, nameOf(row)),
+    failure: orNothing(() => parseFailure(row.failure, what), null),
     failingSinceMs: row.failing_since_ms,
     isDisabled: row.is_disabled !== 0,
+    spends: row.spends,
+    candidateSpends: row.candidate_spends,
+    candidateDueAtMs: row.candidate_due_at_ms,
+    candidateFailure: orNothing(() => parseFailure(row.candidate_failure, what), null),
+    history: orNothing(() => parseHistory(row.history, what), []),
     claimedBy: row.claimed_by,
     claimedUntilMs: row.claimed_until_ms,
   }
+  return { credential, isTokenLost: credential.token === null && row.token_envelope !== null }
 }
 
 /** Where a token belongs; its envelope opens nowhere else. */
@@ -91,7 +119,8 @@ function nameOf(row: CredentialRow): string {
   return `credential "${row.key}" of provider ${row.provider_id}`
 }
 
-function parseFailure(text: string, what: string): Failure {
+function parseFailure(text: string | null, what: string): Failure | null {
+  if (text === null) return null
   const value = parseJsonObject(text, what)
   const failureClass = FAILURE_CLASSES.find(one => one === value.class)
   const recoveryAction = RECOVERY_ACTIONS.find(one => one === value.recoveryAction)
@@ -107,4 +136,21 @@ function parseFailure(text: string, what: string): Failure {
     throw damagedRow(what)
   }
   return { class: failureClass, code, message, advice, recoveryAction, retryAfterMs }
+}
+
+function parseHistory(text: string, what: string): readonly Transition[] {
+  return parseJsonArray(text, what).map(one => {
+    const state = STATES.find(name => name === one.state)
+    const failureClass = ['' as const, ...FAILURE_CLASSES].find(name => name === one.class)
+    const { atMs, code } = one
+    if (
+      state === undefined ||
+      failureClass === undefined ||
+      typeof atMs !== 'number' ||
+      typeof code !== 'string'
+    ) {
+      throw damagedRow(what)
+    }
+    return { atMs, state, class: failureClass, code }
+  })
 }

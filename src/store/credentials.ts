@@ -1,12 +1,12 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import type { Credential } from '../core/credential.ts'
-import { AppError } from '../core/errors.ts'
-import { type CredentialRow, toColumns, toCredential } from './credential-row.ts'
+import { configText, readCandidate } from './content.ts'
+import { toColumns, toCredential } from './credential-row.ts'
 import { type Database, type StoreContext, wholeMs } from './database.ts'
 import { putMaterial } from './material.ts'
-import type { Schema } from './schema.ts'
+import type { ProvidersTable, Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
-import type { Claim, CredentialWrite } from './store.ts'
+import type { Claim, ContentChange } from './store.ts'
 
 /** Stores the credentials of a provider, all with the version that is named. */
 export async function insertCredentials(
@@ -26,22 +26,33 @@ export async function insertCredentials(
 
 /** See `Store.listCredentials`. */
 export async function listCredentials(
-  { database, sealer }: StoreContext,
+  context: StoreContext,
   providerId: string,
 ): Promise<readonly Credential[]> {
+  const { database, sealer } = context
   const rows = await database.db
     .selectFrom('credentials')
     .selectAll()
     .where('provider_id', '=', providerId)
     .orderBy('key')
     .execute()
-  return rows.map(row => toCredential(row, sealer))
+  const read = rows.map(row => toCredential(row, sealer))
+  return Promise.all(
+    read.map(({ credential, isTokenLost }) =>
+      isTokenLost ? repair(context, credential) : credential,
+    ),
+  )
 }
 
-/**
- * See `Store.claimDue`. A row that cannot be read is left out, so that it harms no other; its claim
- * keeps it out of the way, and reading it by its provider says what is wrong with it.
- */
+/** Makes a credential due whose token cannot be read, unless someone is minting another. */
+async function repair(context: StoreContext, lost: Credential): Promise<Credential> {
+  const nowMs = context.clock.nowMs()
+  if (lost.claimedUntilMs > nowMs) return lost
+  const repaired = { ...lost, dueAtMs: lost.dueAtMs === null ? null : nowMs }
+  return (await writeCredential(context.database.db, context.sealer, repaired)) ?? lost
+}
+
+/** See `Store.claimDue`. */
 export async function claimDue(
   { database, sealer }: StoreContext,
   claim: Claim,
@@ -49,7 +60,7 @@ export async function claimDue(
 ): Promise<readonly Credential[]> {
   const rows = await claimDueQuery(database, claim, limit).execute()
   return rows
-    .flatMap(row => readable(row, sealer))
+    .map(row => toCredential(row, sealer).credential)
     .sort((one, other) => (one.dueAtMs ?? 0) - (other.dueAtMs ?? 0))
 }
 
@@ -83,6 +94,17 @@ export function claimDueQuery({ db, kind }: Database, claim: Claim, limit: numbe
     .returningAll()
 }
 
+/** See `Store.releaseClaims`. A claim that ends raises the version, so that its holder cannot write. */
+export async function releaseClaims({ database }: StoreContext, owner: string): Promise<number> {
+  const released = await database.db
+    .updateTable('credentials')
+    .set(eb => ({ version: eb('version', '+', 1), claimed_by: '', claimed_until_ms: 0 }))
+    .where('claimed_by', '=', owner)
+    .returning('version')
+    .execute()
+  return released.length
+}
+
 /** See `Store.claimCredential`. */
 export async function claimCredential(
   { database, sealer }: StoreContext,
@@ -98,41 +120,109 @@ export async function claimCredential(
     .where('claimed_until_ms', '<=', wholeMs(claim.nowMs))
     .returningAll()
     .executeTakeFirst()
-  return row === undefined ? null : toCredential(row, sealer)
+  return row === undefined ? null : toCredential(row, sealer).credential
 }
 
 /**
- * See `Store.saveCredential`. Rotated material also raises the provider's version, so that an edit
- * made from the old material loses its race instead of bringing the old material back.
+ * See `Store.saveCredential`. Other material also raises the provider's version, so that an edit made
+ * from the old material loses its race instead of bringing the old material back.
  */
 export async function saveCredential(
   context: StoreContext,
-  { credential, rotatedMaterial }: CredentialWrite,
+  credential: Credential,
+  change: ContentChange | null,
 ): Promise<Credential | null> {
   const { database, sealer } = context
-  if (rotatedMaterial.size === 0) return writeCredential(database.db, sealer, credential)
+  if (change === null) return writeCredential(database.db, sealer, credential)
   const { providerId } = credential
   return database.db.transaction().execute(async db => {
     // Provider first, then credential, then secrets, as all writers do: nobody waits in a circle.
-    await db
+    const provider = await db
       .selectFrom('providers')
-      .select('id')
+      .select(['id', 'version', 'candidate_envelope'])
       .where('id', '=', providerId)
       .$if(database.kind === 'postgres', query => query.forUpdate())
-      .execute()
+      .executeTakeFirst()
+    // What came of other content is void, whoever reads the credential.
+    if (provider?.version !== change.providerVersion) return null
     const saved = await writeCredential(db, sealer, credential)
-    if (saved === null) return null
-    await putMaterial({ db, sealer }, providerId, rotatedMaterial)
-    await db
-      .updateTable('providers')
-      .set(eb => ({
-        version: eb('version', '+', 1),
-        updated_at_ms: wholeMs(context.clock.nowMs()),
-      }))
-      .where('id', '=', providerId)
-      .execute()
+    const isRescue = saved === null
+    if (isRescue && change.rotatedMaterial.size === 0) return null
+    await writeContent({ ...context, db }, change, provider)
+    if (isRescue) await makeDue({ ...context, db }, credential)
     return saved
   })
+}
+
+type Within = StoreContext & { readonly db: Transaction<Schema> }
+
+/** The provider's part of a refresh: what was rotated, and what becomes of the candidate. */
+async function writeContent(
+  { db, sealer, clock }: Within,
+  { rotatedMaterial, candidate }: ContentChange,
+  { id: providerId, candidate_envelope }: Pick<ProvidersTable, 'id' | 'candidate_envelope'>,
+): Promise<void> {
+  const isPromoted = candidate === 'promoted'
+  const promoted = isPromoted ? readCandidate(providerId, candidate_envelope, sealer) : null
+  if (promoted !== null) {
+    await db.deleteFrom('provider_secrets').where('provider_id', '=', providerId).execute()
+  }
+  const material = new Map([...(promoted?.material ?? []), ...rotatedMaterial])
+  await putMaterial({ db, sealer }, providerId, material)
+  await db
+    .updateTable('providers')
+    .set(eb => ({
+      version: eb('version', '+', 1),
+      updated_at_ms: wholeMs(clock.nowMs()),
+      ...(promoted === null ? {} : { config: configText(promoted.config) }),
+      ...(candidate === 'kept' ? {} : { candidate_envelope: null }),
+    }))
+    .where('id', '=', providerId)
+    .execute()
+}
+
+/** Whoever was faster worked with material that is spent by now: it loses its race, too. */
+async function makeDue({ db, clock }: Within, { providerId, key }: Credential): Promise<void> {
+  await db
+    .updateTable('credentials')
+    .set(eb => ({
+      version: eb('version', '+', 1),
+      due_at_ms: wholeMs(clock.nowMs()),
+      ...{ spends: 0, claimed_by: '', claimed_until_ms: 0 },
+    }))
+    .where('provider_id', '=', providerId)
+    .where('key', '=', key)
+    .where('is_disabled', '=', 0)
+    .execute()
+}
+
+/** See `Store.renewMisdated`. A claim from the future would hold as long as the clock was off. */
+export async function renewMisdated(
+  { database }: StoreContext,
+  claim: Claim,
+  { futureMs }: { readonly futureMs: number | null },
+): Promise<number> {
+  const untilMs = wholeMs(claim.untilMs)
+  const rows = await database.db
+    .updateTable('credentials')
+    .set(eb => ({
+      version: eb('version', '+', 1),
+      due_at_ms: wholeMs(claim.nowMs),
+      last_forced_at_ms: 0,
+      claimed_by: '',
+      claimed_until_ms: 0,
+    }))
+    .where('due_at_ms', 'is not', null)
+    .where(eb =>
+      eb.or([
+        eb('claimed_until_ms', '<=', wholeMs(claim.nowMs)),
+        eb.and([eb('claimed_until_ms', '>', untilMs), eb('claimed_by', '!=', claim.owner)]),
+      ]),
+    )
+    .$if(futureMs !== null, query => query.where('token_issued_at_ms', '>', wholeMs(futureMs ?? 0)))
+    .returning('version')
+    .execute()
+  return rows.length
 }
 
 /** See `Store.earliestDueAtMs`. */
@@ -144,7 +234,8 @@ export async function earliestDueAtMs({ database }: StoreContext): Promise<numbe
   return row?.at_ms ?? null
 }
 
-async function writeCredential(
+/** Writes a row if its version is still the one that was read. */
+export async function writeCredential(
   db: Kysely<Schema>,
   sealer: Sealer,
   credential: Credential,
@@ -157,18 +248,9 @@ async function writeCredential(
     .where('version', '=', credential.version)
     .returningAll()
     .executeTakeFirst()
-  return row === undefined ? null : toCredential(row, sealer)
+  return row === undefined ? null : toCredential(row, sealer).credential
 }
 
 function claimColumns(claim: Claim) {
   return { claimed_by: claim.owner, claimed_until_ms: wholeMs(claim.untilMs) }
-}
-
-function readable(row: CredentialRow, sealer: Sealer): readonly Credential[] {
-  try {
-    return [toCredential(row, sealer)]
-  } catch (error) {
-    if (error instanceof AppError) return []
-    throw error
-  }
 }

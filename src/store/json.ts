@@ -7,6 +7,16 @@ export function parseJsonObject(text: string, what: string): Readonly<Record<str
   throw damagedRow(what)
 }
 
+/** Parses a JSON array of objects that this store wrote. */
+export function parseJsonArray(
+  text: string,
+  what: string,
+): readonly Readonly<Record<string, unknown>>[] {
+  const value = parseJson(text, what)
+  if (Array.isArray(value) && value.every(isObject)) return value
+  throw damagedRow(what)
+}
+
 function parseJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text)

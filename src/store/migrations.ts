@@ -7,7 +7,10 @@ import type { Database } from './database.ts'
 type Step = (db: Kysely<unknown>, kind: Database['kind']) => Promise<void>
 
 /** In this order, by name. A released step is never edited: a change is a new one. */
-const STEPS: Readonly<Record<string, Step>> = { '0001': createTables }
+const STEPS: Readonly<Record<string, Step>> = {
+  '0001': createTables,
+  '0002': addCandidatesAndHistory,
+}
 
 /**
  * Whether the database has tables already.
@@ -144,4 +147,23 @@ async function createCredentialTable(db: Kysely<unknown>, text: TextType): Promi
     .on('credentials')
     .column('claimable_at_ms')
     .execute()
+}
+
+async function addCandidatesAndHistory(db: Kysely<unknown>): Promise<void> {
+  await db.schema.alterTable('providers').addColumn('candidate_envelope', 'text').execute()
+  for (const [name, type, isNullable, byDefault] of [
+    ['spends', 'bigint', false, 0],
+    ['candidate_spends', 'bigint', false, 0],
+    ['candidate_due_at_ms', 'bigint', false, 0],
+    ['candidate_failure', 'text', true, null],
+    ['history', 'text', false, '[]'],
+  ] as const) {
+    // One column a statement, because SQLite adds no more at once.
+    await db.schema
+      .alterTable('credentials')
+      .addColumn(name, type, column =>
+        isNullable ? column : column.notNull().defaultTo(byDefault),
+      )
+      .execute()
+  }
 }

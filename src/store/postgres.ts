@@ -28,6 +28,8 @@ export function openPostgres(url: URL): Database {
   })
   // The pool drops a connection that breaks while idle; unheard, the event would end the program.
   pool.on('error', () => undefined)
+  // So would that of a connection in use; its statement is told anyway.
+  pool.on('connect', client => client.on('error', () => undefined))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   return { kind: 'postgres', db, location: shown(url) }
 }

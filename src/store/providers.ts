@@ -1,15 +1,15 @@
 import type { Transaction } from 'kysely'
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import type { ProviderRecord } from '../core/provider.ts'
+import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
-import { insertCredentials } from './credentials.ts'
+import { configText, parseConfig, readCandidate, sealCandidate } from './content.ts'
+import { insertCredentials, writeCredential } from './credentials.ts'
 import { type StoreContext, wholeMs } from './database.ts'
-import { parseJsonObject } from './json.ts'
 import { materialContext, putMaterial } from './material.ts'
 import type { ProvidersTable, Schema } from './schema.ts'
-import type { Page, ProviderContent } from './store.ts'
-import { damagedRow } from './trouble.ts'
+import type { Sealer } from './seal.ts'
+import type { DamagedProvider, DeletedProvider, Page, ProviderPage } from './store.ts'
 
 /** See `Store.createProvider`. */
 export async function createProvider(
@@ -28,6 +28,7 @@ export async function createProvider(
         config: configText(provider.config),
         version: 1,
         credentials_version: 1,
+        candidate_envelope: null,
         created_at_ms: wholeMs(provider.createdAtMs),
         updated_at_ms: wholeMs(provider.updatedAtMs),
       })
@@ -54,7 +55,7 @@ export async function getProvider(
     .selectAll()
     .where('workspace', '=', workspace)
     .where('name', '=', name)
-  return (await readProviders(context, found))[0] ?? null
+  return onlyOne(await readProviders(context, found))
 }
 
 /** See `Store.getProviderById`. */
@@ -63,7 +64,7 @@ export async function getProviderById(
   id: string,
 ): Promise<ProviderRecord | null> {
   const found = context.database.db.selectFrom('providers').selectAll().where('id', '=', id)
-  return (await readProviders(context, found))[0] ?? null
+  return onlyOne(await readProviders(context, found))
 }
 
 /** See `Store.listProviders`. */
@@ -71,7 +72,7 @@ export async function listProviders(
   context: StoreContext,
   workspace: string | null,
   page: Page,
-): Promise<readonly ProviderRecord[]> {
+): Promise<ProviderPage> {
   const found = context.database.db
     .selectFrom('providers')
     .selectAll()
@@ -80,7 +81,11 @@ export async function listProviders(
     .orderBy('workspace')
     .limit(page.limit)
     .offset(page.offset)
-  return readProviders(context, found)
+  const read = await readProviders(context, found)
+  return {
+    providers: read.flatMap(one => ('error' in one ? [] : [one])),
+    damaged: read.flatMap(one => ('error' in one ? [one.damaged] : [])),
+  }
 }
 
 /** See `Store.updateProvider`. */
@@ -95,6 +100,7 @@ export async function updateProvider(
       .updateTable('providers')
       .set(eb => ({
         config: configText(content.config),
+        candidate_envelope: null,
         version: eb('version', '+', 1),
         updated_at_ms: wholeMs(context.clock.nowMs()),
       }))
@@ -106,23 +112,57 @@ export async function updateProvider(
     if (credentials !== null) await replaceCredentials({ db, context }, row, credentials)
     await db.deleteFrom('provider_secrets').where('provider_id', '=', row.id).execute()
     await putMaterial({ db, sealer: context.sealer }, row.id, content.material)
-    return toProvider(row, content.material)
+    return toProvider(row, { ...content, candidate: null })
   })
 }
+
+/** See `Store.stageProvider`. */
+export async function stageProvider(
+  context: StoreContext,
+  change: { readonly provider: ProviderRecord; readonly candidate: ProviderContent },
+  credential: Credential,
+): Promise<{ readonly provider: ProviderRecord; readonly credential: Credential } | null> {
+  const { provider, candidate } = change
+  const { sealer } = context
+  const staged = context.database.db.transaction().execute(async db => {
+    const row = await db
+      .updateTable('providers')
+      .set(eb => ({
+        candidate_envelope: sealCandidate(provider.id, candidate, sealer),
+        version: eb('version', '+', 1),
+        updated_at_ms: wholeMs(context.clock.nowMs()),
+      }))
+      .where('id', '=', provider.id)
+      .where('version', '=', provider.version)
+      .returningAll()
+      .executeTakeFirst()
+    if (row === undefined) throw new LostRace()
+    const written = await writeCredential(db, sealer, credential)
+    if (written === null) throw new LostRace()
+    return { provider: toProvider(row, { ...provider, candidate }), credential: written }
+  })
+  return staged.catch((error: unknown) => {
+    if (error instanceof LostRace) return null
+    throw error
+  })
+}
+
+/** Rolls a transaction back whose second half found that someone was faster. */
+class LostRace extends Error {}
 
 /** See `Store.deleteProvider`. The database deletes secrets and credentials with their provider. */
 export async function deleteProvider(
   context: StoreContext,
   workspace: string,
   name: string,
-): Promise<boolean> {
+): Promise<DeletedProvider | null> {
   const deleted = await context.database.db
     .deleteFrom('providers')
     .where('workspace', '=', workspace)
     .where('name', '=', name)
-    .returning('id')
+    .returning(['id', 'workspace', 'name', 'type', 'version'])
     .executeTakeFirst()
-  return deleted !== undefined
+  return deleted ?? null
 }
 
 /**
@@ -156,6 +196,15 @@ function selectProviders(context: StoreContext) {
   return context.database.db.selectFrom('providers').selectAll()
 }
 
+/** A provider, or why it cannot be read. */
+type ReadProvider = ProviderRecord | { readonly damaged: DamagedProvider; readonly error: AppError }
+
+function onlyOne([read]: readonly ReadProvider[]): ProviderRecord | null {
+  if (read === undefined) return null
+  if ('error' in read) throw read.error
+  return read
+}
+
 /**
  * Reads providers and their material in one statement, hence as of one instant: configuration and
  * key of the same version belong together.
@@ -163,7 +212,7 @@ function selectProviders(context: StoreContext) {
 async function readProviders(
   { database, sealer }: StoreContext,
   found: ProviderQuery,
-): Promise<readonly ProviderRecord[]> {
+): Promise<readonly ReadProvider[]> {
   const rows = await database.db
     .selectFrom(found.as('provider'))
     .leftJoin('provider_secrets as secret', 'secret.provider_id', 'provider.id')
@@ -173,44 +222,58 @@ async function readProviders(
     .orderBy('provider.workspace')
     .orderBy('secret.key')
     .execute()
-  const materials = new Map<string, Map<string, Secret>>()
-  for (const row of rows) {
-    const material = materials.get(row.id) ?? new Map<string, Secret>()
-    materials.set(row.id, material)
-    if (row.secret_key === null || row.secret_envelope === null) continue
-    const place = materialContext(row.id, row.secret_key)
-    material.set(row.secret_key, sealer.unseal(row.secret_envelope, place))
+  const byId = Map.groupBy(rows, row => row.id)
+  return [...byId.values()].map(group => readProvider(group, sealer))
+}
+
+/** The rows of one provider: itself beside each of its secrets, or beside none. */
+type ProviderRows = readonly (ProvidersTable & {
+  readonly secret_key: string | null
+  readonly secret_envelope: string | null
+})[]
+
+function readProvider(rows: ProviderRows, sealer: Sealer): ReadProvider {
+  const [row] = rows
+  if (row === undefined) throw new RangeError('A provider has at least one row')
+  const material = new Map<string, Secret>()
+  try {
+    for (const { secret_key, secret_envelope } of rows) {
+      if (secret_key === null || secret_envelope === null) continue
+      material.set(secret_key, sealer.unseal(secret_envelope, materialContext(row.id, secret_key)))
+    }
+    const config = parseConfig(row.config, `provider "${row.name}"`)
+    return toProvider(row, { material, config, candidate: candidateOf(row, sealer) })
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    const { id, workspace, name, type } = row
+    return { damaged: { id, workspace, name, type, message: error.message }, error }
   }
-  const byId = new Map(rows.map(row => [row.id, row]))
-  return [...byId.values()].map(row => toProvider(row, materials.get(row.id) ?? new Map()))
+}
+
+/** A candidate that cannot be read is left out: what serves does not suffer for what is only tried. */
+function candidateOf(row: ProvidersTable, sealer: Sealer): ProviderContent | null {
+  try {
+    return readCandidate(row.id, row.candidate_envelope, sealer)
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return null
+  }
 }
 
 function toProvider(
-  row: Omit<ProvidersTable, 'credentials_version'>,
-  material: ReadonlyMap<string, Secret>,
+  row: Omit<ProvidersTable, 'credentials_version' | 'candidate_envelope' | 'config'>,
+  content: Pick<ProviderRecord, 'material' | 'config' | 'candidate'>,
 ): ProviderRecord {
   return {
     id: row.id,
     workspace: row.workspace,
     name: row.name,
     type: row.type,
-    material,
-    config: parseConfig(row.config, row.name),
+    material: content.material,
+    config: content.config,
+    candidate: content.candidate,
     version: row.version,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
   }
-}
-
-function configText(config: ReadonlyMap<string, string>): string {
-  return JSON.stringify(Object.fromEntries(config))
-}
-
-function parseConfig(text: string, name: string): ReadonlyMap<string, string> {
-  const config = new Map<string, string>()
-  for (const [key, value] of Object.entries(parseJsonObject(text, `provider "${name}"`))) {
-    if (typeof value !== 'string') throw damagedRow(`provider "${name}"`)
-    config.set(key, value)
-  }
-  return config
 }

@@ -11,6 +11,8 @@ export interface ProvidersTable {
   readonly version: number
   /** No credential row that was ever removed from this provider had a higher version. */
   readonly credentials_version: number
+  /** Sealed JSON of a `ProviderContent`; null without a candidate. */
+  readonly candidate_envelope: string | null
   readonly created_at_ms: number
   readonly updated_at_ms: number
 }
@@ -42,6 +44,13 @@ export interface CredentialsTable {
   readonly failure: string | null
   readonly failing_since_ms: number
   readonly is_disabled: number
+  readonly spends: number
+  readonly candidate_spends: number
+  readonly candidate_due_at_ms: number
+  /** JSON of a `Failure`. */
+  readonly candidate_failure: string | null
+  /** JSON of the last `Transition`s. */
+  readonly history: string
   readonly claimed_by: string
   readonly claimed_until_ms: number
   /** The later of due time and end of the claim; null when nothing is due. Indexed. */

@@ -21,14 +21,19 @@ export function createSqlStore(context: StoreContext): Store {
       run(() => providers.listProviders(context, workspace, page)),
     updateProvider: (provider, content, rows) =>
       run(() => providers.updateProvider(context, { provider, content }, rows)),
+    stageProvider: (provider, candidate, credential) =>
+      run(() => providers.stageProvider(context, { provider, candidate }, credential)),
     deleteProvider: (workspace, name) =>
       run(() => providers.deleteProvider(context, workspace, name)),
 
     listCredentials: providerId => run(() => credentials.listCredentials(context, providerId)),
+    renewMisdated: (claim, which) => run(() => credentials.renewMisdated(context, claim, which)),
     claimDue: (claim, limit) => run(() => credentials.claimDue(context, claim, limit)),
+    releaseClaims: owner => run(() => credentials.releaseClaims(context, owner)),
     claimCredential: (claim, credential) =>
       run(() => credentials.claimCredential(context, claim, credential)),
-    saveCredential: write => run(() => credentials.saveCredential(context, write)),
+    saveCredential: (credential, change) =>
+      run(() => credentials.saveCredential(context, credential, change)),
     earliestDueAtMs: () => run(() => credentials.earliestDueAtMs(context)),
 
     getRoute: (workspace, name) => run(() => routes.getRoute(context, workspace, name)),

@@ -126,7 +126,12 @@ function createDriver(connection: DatabaseSync, clock: Clock): Driver {
       await inner.executeQuery(CompiledQuery.raw('begin immediate'))
     },
     commitTransaction: inner => driver.commitTransaction(inner),
-    rollbackTransaction: inner => driver.rollbackTransaction(inner),
+    async rollbackTransaction(inner) {
+      // A full disk makes SQLite roll back by itself; that is no second error to speak of.
+      await driver.rollbackTransaction(inner).catch((error: unknown) => {
+        if (!(error instanceof Error && /no transaction is active/.test(error.message))) throw error
+      })
+    },
     releaseConnection: () => driver.releaseConnection(),
     destroy: () => driver.destroy(),
   }

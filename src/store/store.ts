@@ -1,5 +1,11 @@
 import type { Credential } from '../core/credential.ts'
-import type { InferenceRoute, ProviderRecord, RouteName, SandboxRecord } from '../core/provider.ts'
+import type {
+  InferenceRoute,
+  ProviderContent,
+  ProviderRecord,
+  RouteName,
+  SandboxRecord,
+} from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
 
 /** A page of a list, in name order. */
@@ -8,18 +14,37 @@ export interface Page {
   readonly offset: number
 }
 
-/** What a caller says of a new or changed provider; the store counts versions and times. */
-export interface ProviderContent {
-  readonly material: ReadonlyMap<string, Secret>
-  readonly config: ReadonlyMap<string, string>
+/** A page of providers. What cannot be read is named, so that it hides no other. */
+export interface ProviderPage {
+  readonly providers: readonly ProviderRecord[]
+  readonly damaged: readonly DamagedProvider[]
 }
 
-/** What a refresh changes. Written whole; `version` in it is the one that was read. */
-export interface CredentialWrite {
-  readonly credential: Credential
-  /** Material that the vendor rotated; stored in the same transaction as the token. */
-  readonly rotatedMaterial: ReadonlyMap<string, Secret>
+/** A provider whose row cannot be read. It can still be deleted. */
+export interface DamagedProvider {
+  readonly id: string
+  readonly workspace: string
+  readonly name: string
+  readonly type: string
+  /** Why, in one sentence. */
+  readonly message: string
 }
+
+/** What a refresh changes of the provider itself, in the same transaction as its credential. */
+export interface ContentChange {
+  /** The provider's version when the attempt began: what was rotated belongs to that one. */
+  readonly providerVersion: number
+  /** Material that the vendor rotated. */
+  readonly rotatedMaterial: ReadonlyMap<string, Secret>
+  /**
+   * What becomes of the candidate. A promoted one takes the place of the standing content, and
+   * `rotatedMaterial` is written over it.
+   */
+  readonly candidate: 'kept' | 'promoted' | 'dropped'
+}
+
+/** What is known of a provider that is gone. */
+export type DeletedProvider = Pick<ProviderRecord, 'id' | 'workspace' | 'name' | 'type' | 'version'>
 
 /**
  * The gateway's memory. Every write that depends on something read carries the version it read; a
@@ -35,10 +60,10 @@ export interface Store {
   getProvider(workspace: string, name: string): Promise<ProviderRecord | null>
   getProviderById(id: string): Promise<ProviderRecord | null>
   /** `workspace` null lists all workspaces. */
-  listProviders(workspace: string | null, page: Page): Promise<readonly ProviderRecord[]>
+  listProviders(workspace: string | null, page: Page): Promise<ProviderPage>
   /**
-   * Replaces a provider's content if its version is still `provider.version`; answers the new
-   * record. `credentials` replace the provider's credential rows in the same transaction, so that
+   * Replaces a provider's content, its candidate included, if its version is still
+   * `provider.version`; answers the new record. `credentials` replace the provider's credential rows in the same transaction, so that
    * a mint in flight loses its race; null leaves them alone.
    */
   updateProvider(
@@ -46,19 +71,46 @@ export interface Store {
     content: ProviderContent,
     credentials: readonly Credential[] | null,
   ): Promise<ProviderRecord | null>
-  /** Deletes a provider with its credentials and secrets; false when there was none. */
-  deleteProvider(workspace: string, name: string): Promise<boolean>
+  /**
+   * Gives a provider a candidate and writes its credential, in one transaction, if both versions are
+   * still those that were read: a mint in flight loses its race.
+   */
+  stageProvider(
+    provider: ProviderRecord,
+    candidate: ProviderContent,
+    credential: Credential,
+  ): Promise<{ readonly provider: ProviderRecord; readonly credential: Credential } | null>
+  /** Deletes a provider with its credentials and secrets, readable or not; null when there was none. */
+  deleteProvider(workspace: string, name: string): Promise<DeletedProvider | null>
 
+  /**
+   * A token that cannot be read is as good as none: such a row is made due, so that a new one is
+   * minted.
+   */
   listCredentials(providerId: string): Promise<readonly Credential[]>
+  /**
+   * Makes credentials due whose instants were written under a clock that was ahead, except those that
+   * are being minted: all of them, or those that claim to come from after `futureMs`. Answers how many.
+   */
+  renewMisdated(claim: Claim, which: { readonly futureMs: number | null }): Promise<number>
   /**
    * Claims credentials that are due (`dueAtMs <= nowMs`) and not claimed by a living gateway, the
    * earliest first. A claim raises the version: whoever was minting with an older one loses.
    */
   claimDue(claim: Claim, limit: number): Promise<readonly Credential[]>
+  /**
+   * Ends the claims that bear an owner's name: when it starts, those that it left when it was killed.
+   * Answers how many.
+   */
+  releaseClaims(owner: string): Promise<number>
   /** Claims one credential whether it is due or not; null when it is claimed, gone or changed. */
   claimCredential(claim: Claim, credential: Credential): Promise<Credential | null>
-  /** Writes a credential if its version is still the one that was read; answers it as stored. */
-  saveCredential(write: CredentialWrite): Promise<Credential | null>
+  /**
+   * Writes a credential whole if its version is still the one that was read; answers it as stored.
+   * Rotated material is not lost with a lost race: as long as the provider is the one that it was
+   * rotated for, it is stored, and the credential made due.
+   */
+  saveCredential(credential: Credential, change: ContentChange | null): Promise<Credential | null>
   /**
    * When the earliest credential is due, or its claim runs out if that is later; null when none is.
    */

@@ -1,12 +1,59 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
+import { Client } from 'pg'
+import { AppError } from '../../src/core/errors.ts'
+import { Secret } from '../../src/core/secret.ts'
 import { openStore } from '../../src/store/open.ts'
+import type { Store } from '../../src/store/store.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
 import { freePort } from '../support/postgres.ts'
 import { newStore, postgres } from './databases.ts'
+import { aCredential, aProvider, present, rotation } from './records.ts'
 
 const deps = { clock: realClock, random: realRandom, masterKey: randomBytes(32) }
+
+/** A wire to a server that can be cut: no farewell comes through. */
+async function startWire(server: URL) {
+  const sockets = new Set<Socket>()
+  const listener = createServer(near => {
+    const far = connect(Number(server.port), server.hostname)
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one)
+      one.on('error', () => other.destroy()).on('close', () => other.destroy())
+      one.pipe(other)
+    }
+  })
+  const port = await freePort()
+  await new Promise<void>(resolve => listener.listen(port, '127.0.0.1', resolve))
+  const url = new URL(server)
+  url.host = `127.0.0.1:${port}`
+  const cut = () => {
+    for (const socket of sockets) socket.destroy()
+  }
+  const close = () => {
+    cut()
+    listener.close()
+  }
+  return { location: url.href, cut, close }
+}
+
+/** Each dead connection of the pool fails one question, in words, before a new one is opened. */
+async function untilBack(store: Store): Promise<void> {
+  for (let dead = 0; ; dead += 1) {
+    const trouble = await store.ping().then(
+      () => null,
+      (error: unknown) => error,
+    )
+    if (trouble === null) return
+    assert.ok(trouble instanceof AppError && trouble.code === 'store_unavailable')
+    assert.ok(dead < 10, 'the pool has ten connections at most')
+  }
+}
 
 /** What only a database server can do to its clients. */
 export function postgresCases(): void {
@@ -39,14 +86,57 @@ export function postgresCases(): void {
       `select pg_terminate_backend(pid) from pg_stat_activity
        where application_name = 'openshell' and datname = current_database()`,
     )
-    const isBack = await store.ping().then(
-      () => true,
-      (error: unknown) => {
-        assert.ok(error instanceof Error && 'code' in error)
-        assert.equal(error.code, 'store_unavailable')
-        return false
-      },
-    )
-    if (!isBack) await store.ping()
+    await untilBack(store)
+  })
+
+  test('a connection that is cut in the middle of a statement fails that statement alone', async t => {
+    const { store: direct, location, masterKey } = await newStore(t, postgres)
+    const provider = aProvider()
+    await direct.createProvider(provider, [])
+    const wire = await startWire(new URL(location))
+    t.after(() => wire.close())
+    const store = await openStore({ ...deps, masterKey }, wire.location)
+    t.after(() => store.close())
+    const holder = new Client({ connectionString: location })
+    await holder.connect()
+    await holder.query('begin')
+    await holder.query('select 1 from providers for update')
+    const stuck = assert.rejects(store.deleteProvider('default', provider.name), {
+      code: 'store_unavailable',
+    })
+    const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock'`
+    while ((await postgres.run(location, waiting)).length === 0) await direct.ping()
+    wire.cut()
+    await stuck
+    await holder.query('rollback')
+    await holder.end()
+    await store.deleteProvider('default', provider.name)
+    assert.equal(await store.getProviderById(provider.id), null)
+  })
+
+  test('a database that became read-only refuses writes in words, and is whole when that ends', async t => {
+    const { store, location } = await newStore(t, postgres)
+    const provider = aProvider()
+    await store.createProvider(provider, [aCredential(provider)])
+    const database = new URL(location).pathname.slice(1)
+    const setReadOnly = async (value: 'on' | 'off') => {
+      const setting = `alter database "${database}" set default_transaction_read_only = ${value}`
+      await postgres.run(location, `begin read write; ${setting}; commit`)
+      await postgres.run(
+        location,
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where application_name = 'openshell' and datname = current_database()`,
+      )
+      await untilBack(store)
+    }
+    await setReadOnly('on')
+    const [row] = await store.listCredentials(provider.id)
+    const refused = { code: 'store_unavailable', message: /read-only transaction$/ }
+    const rotated = rotation(1, new Map([['ROTATED', new Secret('r')]]))
+    await assert.rejects(store.saveCredential(present(row), rotated), refused)
+    await assert.rejects(store.deleteProvider('default', provider.name), refused)
+    await setReadOnly('off')
+    assert.ok(await store.saveCredential(present(row), rotated))
+    assert.equal((await store.getProviderById(provider.id))?.material.size, 2)
   })
 }

@@ -36,8 +36,10 @@ export function providerCases(database: TestDatabase): void {
     const { store } = await newStore(t, database)
     assert.equal(await store.getProvider('default', 'my-vertex'), null)
     assert.equal(await store.getProviderById('none'), null)
-    assert.equal(await store.deleteProvider('default', 'my-vertex'), false)
-    assert.deepEqual(await store.listProviders(null, { limit: 10, offset: 0 }), [])
+    assert.equal(await store.deleteProvider('default', 'my-vertex'), null)
+    assert.deepEqual(await store.listProviders(null, { limit: 10, offset: 0 }), {
+      ...{ providers: [], damaged: [] },
+    })
     assert.deepEqual(await store.listCredentials('none'), [])
   })
 
@@ -71,7 +73,7 @@ export function providerCases(database: TestDatabase): void {
       await store.createProvider(aProvider({ name }), [])
     await store.createProvider(aProvider({ name: 'a', workspace: 'other' }), [])
     const names = async (workspace: string | null, limit: number, offset: number) => {
-      const page = await store.listProviders(workspace, { limit, offset })
+      const { providers: page } = await store.listProviders(workspace, { limit, offset })
       for (const one of page) assert.equal(one.material.size, 1)
       return page.map(one => `${one.workspace}/${one.name}`)
     }
@@ -130,7 +132,7 @@ export function providerCases(database: TestDatabase): void {
     const { store } = await newStore(t, database)
     const provider = aProvider()
     await store.createProvider(provider, [])
-    assert.equal(await store.deleteProvider('default', 'my-vertex'), true)
+    assert.equal((await store.deleteProvider('default', 'my-vertex'))?.id, provider.id)
     assert.equal(await store.updateProvider(provider, provider, null), null)
     await store.createProvider(aProvider(), [])
     assert.equal(await store.updateProvider(provider, provider, null), null)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { AccessToken, Credential } from '../../src/core/credential.ts'
 import type { ProviderRecord } from '../../src/core/provider.ts'
 import { Secret } from '../../src/core/secret.ts'
+import type { ContentChange } from '../../src/store/store.ts'
 
 export const TOKEN_KEY = 'GOOGLE_VERTEX_AI_TOKEN'
 
@@ -13,6 +14,7 @@ export function aProvider(content: Partial<ProviderRecord> = {}): ProviderRecord
     type: 'google-vertex-ai',
     material: new Map([['GOOGLE_SERVICE_ACCOUNT_JSON', new Secret(`key-${randomUUID()}`)]]),
     config: new Map([['VERTEX_AI_REGION', 'us-east1']]),
+    candidate: null,
     version: 1,
     createdAtMs: 1_000,
     updatedAtMs: 1_000,
@@ -48,10 +50,23 @@ export function aCredential(
     failure: null,
     failingSinceMs: 0,
     isDisabled: false,
+    spends: 0,
+    candidateSpends: 0,
+    candidateDueAtMs: 0,
+    candidateFailure: null,
+    history: [],
     claimedBy: '',
     claimedUntilMs: 0,
     ...content,
   }
+}
+
+/** Rotated material of a provider as it was at a version. */
+export function rotation(
+  providerVersion: number,
+  rotatedMaterial: ReadonlyMap<string, Secret>,
+): ContentChange {
+  return { providerVersion, rotatedMaterial, candidate: 'kept' }
 }
 
 /** A record with its secrets in clear, to compare: `Secret`s look alike to `deepEqual`. */

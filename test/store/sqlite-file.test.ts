@@ -24,7 +24,7 @@ import { Secret } from '../../src/core/secret.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
-import { aCredential, aProvider, aToken, present } from './records.ts'
+import { aCredential, aProvider, aToken, present, rotation } from './records.ts'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'openshell-sqlite-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -90,10 +90,10 @@ test('no secret is in clear in the files: raw, base64, URL-encoded or in hexadec
   const provider = present(await store.getProvider('default', 'a'))
   const [credential] = await store.listCredentials(provider.id)
   const rotated = new Secret('rotated secret / with + signs & more')
-  await store.saveCredential({
-    credential: present(credential),
-    rotatedMaterial: new Map([['GOOGLE_SERVICE_ACCOUNT_JSON', rotated]]),
-  })
+  await store.saveCredential(
+    present(credential),
+    rotation(1, new Map([['GOOGLE_SERVICE_ACCOUNT_JSON', rotated]])),
+  )
   const signingKey = new Secret('the key that signs = sandbox tokens')
   await store.putGatewaySecret('signing-key', signingKey)
   secrets.push(rotated, signingKey, new Secret(masterKey.toString('latin1')))

@@ -6,12 +6,15 @@ import { claimDueQuery } from '../../src/store/credentials.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { realClock } from '../../src/system/real.ts'
+import { candidateCases } from './candidate-cases.ts'
 import { credentialCases } from './credential-cases.ts'
+import { damageCases } from './damage-cases.ts'
 import { newStore, postgres, sqlite } from './databases.ts'
 import { openCases } from './open-cases.ts'
 import { gatewaySecretCases, routeCases, sandboxCases } from './other-cases.ts'
 import { postgresCases } from './postgres-cases.ts'
 import { providerCases } from './provider-cases.ts'
+import { upgradeCases } from './upgrade-cases.ts'
 
 const DATABASES = [sqlite, postgres]
 
@@ -22,17 +25,20 @@ for (const database of DATABASES) {
 
     describe('providers', () => providerCases(database))
     describe('credentials', () => credentialCases(database))
+    describe('candidates', () => candidateCases(database))
+    describe('damage', () => damageCases(database))
     describe('routes', () => routeCases(database))
     describe('sandboxes', () => sandboxCases(database))
     describe('gateway secrets', () => gatewaySecretCases(database))
     describe('opening', () => openCases(database))
+    describe('upgrades', () => upgradeCases(database))
     if (database === postgres) describe('the server', postgresCases)
 
     test('what is due is found by index, not by looking at every credential', async t => {
       const { location } = await newStore(t, database)
       await database.run(
         location,
-        `insert into providers values ('p', 'default', 'p', 't', '{}', 1, 1, 0, 0)`,
+        `insert into providers values ('p', 'default', 'p', 't', '{}', 1, 1, 0, 0, null)`,
       )
       await database.run(location, insertMany(5_000))
       await database.run(location, 'analyze')

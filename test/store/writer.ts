@@ -13,7 +13,7 @@ registerHooks({
 const { Secret } = await import('../../src/core/secret.ts')
 const { openStore } = await import('../../src/store/open.ts')
 const { realClock, realRandom } = await import('../../src/system/real.ts')
-const { aCredential, aProvider, aToken } = await import('./records.ts')
+const { aCredential, aProvider, aToken, rotation } = await import('./records.ts')
 
 const [, , file = '', name = ''] = process.argv
 const masterKey = Buffer.from(process.env.MASTER_KEY ?? '', 'base64')
@@ -24,10 +24,10 @@ let credential = aCredential(provider)
 await store.createProvider(provider, [credential])
 for (let generation = 1; ; generation += 1) {
   const token = aToken({ value: new Secret(`token ${generation}`) })
-  const saved = await store.saveCredential({
-    credential: { ...credential, generation, token },
-    rotatedMaterial: new Map([['REFRESH', new Secret(`refresh ${generation}`)]]),
-  })
+  const saved = await store.saveCredential(
+    { ...credential, generation, token },
+    rotation(generation, new Map([['REFRESH', new Secret(`refresh ${generation}`)]])),
+  )
   if (saved === null) throw new Error('Lost a race that nobody else ran')
   credential = saved
   process.stdout.write(`${generation}\n`)

@@ -1,0 +1,67 @@
+import type { ProviderContent } from '../core/provider.ts'
+import { Secret } from '../core/secret.ts'
+import { parseJsonObject } from './json.ts'
+import type { Sealer } from './seal.ts'
+import { damagedRow } from './trouble.ts'
+
+/** A configuration as it is stored. */
+export function configText(config: ReadonlyMap<string, string>): string {
+  return JSON.stringify(Object.fromEntries(config))
+}
+
+/**
+ * Reads a configuration; `what` names the row for the message.
+ *
+ * @throws AppError `store_unavailable` when it is damaged.
+ */
+export function parseConfig(text: string, what: string): ReadonlyMap<string, string> {
+  return stringMap(parseJsonObject(text, what), what)
+}
+
+/** A provider's candidate as it is stored: sealed as one, because it holds material. */
+export function sealCandidate(
+  providerId: string,
+  content: ProviderContent,
+  sealer: Sealer,
+): string {
+  const material = [...content.material].map(([key, secret]) => [key, secret.reveal()] as const)
+  const text = JSON.stringify({
+    material: Object.fromEntries(material),
+    config: Object.fromEntries(content.config),
+  })
+  return sealer.seal(new Secret(text), candidateContext(providerId))
+}
+
+/**
+ * Reads a candidate; null when there is none.
+ *
+ * @throws AppError `store_unavailable` or `wrong_master_key` when it cannot be read.
+ */
+export function readCandidate(
+  providerId: string,
+  envelope: string | null,
+  sealer: Sealer,
+): ProviderContent | null {
+  if (envelope === null) return null
+  const what = `the candidate of provider ${providerId}`
+  const text = sealer.unseal(envelope, candidateContext(providerId)).reveal()
+  const { material, config } = parseJsonObject(text, what)
+  const secrets = [...stringMap(material, what)].map(
+    ([key, value]) => [key, new Secret(value)] as const,
+  )
+  return { material: new Map(secrets), config: stringMap(config, what) }
+}
+
+function candidateContext(providerId: string): string {
+  return `candidate/${providerId}`
+}
+
+function stringMap(value: unknown, what: string): ReadonlyMap<string, string> {
+  const map = new Map<string, string>()
+  if (typeof value !== 'object' || value === null) throw damagedRow(what)
+  for (const [key, text] of Object.entries(value)) {
+    if (typeof text !== 'string') throw damagedRow(what)
+    map.set(key, text)
+  }
+  return map
+}
