@@ -2,6 +2,7 @@ import path from 'node:path'
 import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
 import type { Files } from '../system/files.ts'
+import { outcomeUnknownFailure } from './refusal.ts'
 import { sendTokenRequest } from './token-endpoint.ts'
 import type {
   Grant,
@@ -68,7 +69,16 @@ async function mintAt(
   const answer = await sendTokenRequest(io, grant, signal)
   // A refusal may be that of an endpoint further back, and tell the time by its answer.
   if (answer.kind === 'failed') return { result: answer, answer: innerAnswer, elapsedMs: 0 }
-  return { result: grant.judge(answer, options.vendorNowMs), answer, elapsedMs: answer.elapsedMs }
+  const judged = grant.judge(answer, options.vendorNowMs)
+  const isTaken = answer.status === 200 && grant.singleUse !== null
+  const result = isTaken ? withUnknownOutcome(judged) : judged
+  return { result, answer, elapsedMs: answer.elapsedMs }
+}
+
+/** A success that holds no token leaves open whether what may be spent only once was taken for it. */
+function withUnknownOutcome(judged: Minted | Refused): Minted | Refused {
+  if (judged.kind === 'minted' || judged.failure.class !== 'X') return judged
+  return { kind: 'failed', failure: outcomeUnknownFailure(judged.failure) }
 }
 
 /** A value that is another grant's token, with what stands before it (`Bearer `). */
@@ -94,7 +104,7 @@ export const TOKEN_REQUEST_DEFAULTS = {
   method: 'POST',
   headers: new Map(),
   timeoutMs: 10_000,
-  isSingleUse: false,
+  singleUse: null,
   fallback: null,
 } as const satisfies Partial<TokenRequest>
 

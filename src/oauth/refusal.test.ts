@@ -3,11 +3,13 @@ import { test } from 'node:test'
 import { Secret } from '../core/secret.ts'
 import {
   breachFailure,
+  isEndpointTrouble,
+  isOutcomeUnknown,
   outcomeUnknownFailure,
   parseRetryAfterMs,
   refusalFailure,
   serverTroubleFailure,
-  settleUnknown,
+  spentFailure,
   throttledFailure,
   unreachableFailure,
 } from './refusal.ts'
@@ -119,19 +121,29 @@ test('trouble without an OAuth error has its class, too', () => {
   assert.equal(breachFailure('oauth_redirected', 'x').class, 'X')
 })
 
-test('an unknown outcome may be followed by one more try, whatever passing trouble lies between', () => {
-  const unknown = outcomeUnknownFailure(unreachableFailure('h', 'ECONNRESET'))
+test('an unknown outcome is told from others, and its end asks to sign in again', () => {
   const unsent = unreachableFailure('h', 'ECONNREFUSED')
-  assert.equal(settleUnknown(null, unknown), unknown)
-  assert.equal(settleUnknown(unsent, unknown), unknown)
-  const between = settleUnknown(unknown, unsent)
-  assert.deepEqual([between.class, between.code], ['T', 'oauth_outcome_unknown'])
-  for (const before of [unknown, between, settleUnknown(between, throttledFailure(429, 0))]) {
-    const settled = settleUnknown(before, unknown)
-    assert.deepEqual([settled.class, settled.recoveryAction], ['P', 'reauthorize'])
-    assert.match(settled.advice, /Sign in again/)
-  }
-  const refused = refuse('invalid_client')
-  assert.equal(settleUnknown(unknown, refused), refused)
-  assert.equal(settleUnknown(unsent, unsent), unsent)
+  const unknown = outcomeUnknownFailure(unsent)
+  assert.deepEqual([isOutcomeUnknown(unknown), isOutcomeUnknown(unsent)], [true, false])
+  const spent = spentFailure(unknown)
+  assert.ok(isOutcomeUnknown(spent))
+  assert.deepEqual([spent.class, spent.recoveryAction], ['P', 'reauthorize'])
+  assert.equal(spent.message, unknown.message)
+  assert.match(spent.advice, /Sign in again/)
+})
+
+test('trouble of an endpoint is told from trouble with what is sent', () => {
+  const unreachable = unreachableFailure('h', 'ECONNREFUSED')
+  for (const failure of [
+    unreachable,
+    outcomeUnknownFailure(unreachable),
+    serverTroubleFailure(503),
+  ])
+    assert.ok(isEndpointTrouble(failure), failure.code)
+  for (const failure of [
+    refuse('invalid_client'),
+    throttledFailure(429, 0),
+    breachFailure('x', 'x'),
+  ])
+    assert.ok(!isEndpointTrouble(failure), failure.code)
 })

@@ -1,4 +1,4 @@
-import { type Failure, type FailureClass, isRetried, type RecoveryAction } from '../core/failure.ts'
+import type { Failure, FailureClass, RecoveryAction } from '../core/failure.ts'
 import type { Secret } from '../core/secret.ts'
 import { scrub } from './scrub.ts'
 import type { RefusalRule } from './token-request.ts'
@@ -94,11 +94,18 @@ export function refusalFailure(
 export function unreachableFailure(host: string, reason: string): Failure {
   return {
     ...RETRY,
-    code: 'oauth_token_endpoint_unavailable',
+    code: UNAVAILABLE,
     message: `Cannot reach token endpoint "${host}": ${reason}`,
     retryAfterMs: 0,
   }
 }
+
+/** Whether a token endpoint could not be reached, or is in trouble itself. */
+export function isEndpointTrouble({ code }: Failure): boolean {
+  return code === RETRY.code || code === UNAVAILABLE || code === OUTCOME_UNKNOWN
+}
+
+const UNAVAILABLE = 'oauth_token_endpoint_unavailable'
 
 /** The code of a failure after which nobody knows whether a single-use input was taken. */
 const OUTCOME_UNKNOWN = 'oauth_outcome_unknown'
@@ -108,21 +115,20 @@ export function outcomeUnknownFailure(failure: Failure): Failure {
   return { ...failure, code: OUTCOME_UNKNOWN }
 }
 
-/**
- * What a failure means after the one before it. A second unknown outcome is final: trying the
- * single-use input once more could make the vendor revoke all that came of it (RFC 9700 §4.14), so
- * a person has to sign in again. Passing trouble in between does not make the first one known.
- */
-export function settleUnknown(before: Failure | null, failure: Failure): Failure {
-  if (before?.code !== OUTCOME_UNKNOWN) return failure
-  if (failure.code !== OUTCOME_UNKNOWN) {
-    return isRetried(failure.class) ? outcomeUnknownFailure(failure) : failure
-  }
+/** Whether nobody knows if what may be spent only once was taken. */
+export function isOutcomeUnknown(failure: Failure): boolean {
+  return failure.code === OUTCOME_UNKNOWN
+}
+
+/** The end of something that may be spent only once and was sent too often without an answer. */
+export function spentFailure(failure: Pick<Failure, 'message'>): Failure {
   return {
-    ...failure,
     class: 'P',
+    code: OUTCOME_UNKNOWN,
+    message: failure.message,
     advice: 'Sign in again and store the new refresh token: the old one may be spent',
     recoveryAction: 'reauthorize',
+    retryAfterMs: 0,
   }
 }
 

@@ -24,6 +24,20 @@ test('a secret is taken out in every form in which a peer may echo it', () => {
   }
 })
 
+test('a part of a secret is taken out, too, but not what is a coincidence', () => {
+  const long = new Secret('eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl')
+  const value = long.reveal()
+  for (const [said, expected] of [
+    [`bad assertion: ${value.slice(0, 30)}...`, 'bad assertion: [secret]...'],
+    [`ends with ${value.slice(-12)}`, 'ends with [secret]'],
+    [`ends with ${value.slice(-11)}`, `ends with ${value.slice(-11)}`],
+    [`${value.slice(0, 20)} and ${value.slice(20)}`, '[secret] and [secret]'],
+    ['eyJhbGciOiJ is how they all begin', 'eyJhbGciOiJ is how they all begin'],
+  ] as const) {
+    assert.equal(scrub(said, [long]), expected)
+  }
+})
+
 test('a header’s secret is taken out also when its peer repeats it without the scheme', () => {
   for (const scheme of ['Bearer', 'bearer', 'Basic']) {
     const sent = [new Secret(`${scheme} abc.def`)]

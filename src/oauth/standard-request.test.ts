@@ -79,7 +79,7 @@ test('a token is renewed five minutes before its end, or in its last quarter', (
 })
 
 test('only a refresh token may be spent once, and only it is rotated', () => {
-  assert.equal(clientCredentialsGrant(client, 0).isSingleUse, false)
+  assert.equal(clientCredentialsGrant(client, 0).singleUse, null)
   const token = { refreshToken: new Secret('rt'), rotates: 'KEY' }
-  assert.equal(refreshTokenGrant(client, token, 0).isSingleUse, true)
+  assert.equal(refreshTokenGrant(client, token, 0).singleUse, token.rotates)
 })

@@ -33,6 +33,7 @@ export interface StandardGrant {
   readonly refusals: readonly RefusalRule[]
   /** See `AnswerRules`. */
   readonly rotates: string | null
+  /** Whether what is rotated may be spent only once. */
   readonly isSingleUse: boolean
   /** Members without which the answer is no token. */
   readonly required: readonly string[]
@@ -126,7 +127,7 @@ export function standardRequest(
     judge: (answer, atMs) =>
       processStandardAnswer(grant, { ...answer, sent: [...answer.sent, ...proof.hidden] }, atMs),
     leadMs: lifetimeMs => Math.min(LEAD_MS_MAX, lifetimeMs / 4),
-    isSingleUse: grant.isSingleUse,
+    singleUse: grant.isSingleUse ? grant.rotates : null,
   }
 }
 

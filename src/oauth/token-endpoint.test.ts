@@ -283,18 +283,18 @@ test('when the outcome of what may be spent once is unknown, that is said; not w
     [failing('UND_ERR_CONNECT_TIMEOUT'), false],
   ]
   for (const [script, isUnknown] of cases) {
-    for (const isSingleUse of [true, false]) {
-      const { done } = exchange(scriptedFetch(() => script).fetch, { ...plain, isSingleUse })
+    for (const singleUse of ['TOKEN', null]) {
+      const { done } = exchange(scriptedFetch(() => script).fetch, { ...plain, singleUse })
       const result = await done
       assert.ok(result.kind === 'failed')
       const isSaid = result.failure.code === 'oauth_outcome_unknown'
-      assert.equal(isSaid, isUnknown && isSingleUse, String(script))
+      assert.equal(isSaid, isUnknown && singleUse !== null, String(script))
       assert.equal(result.failure.class, 'T')
     }
   }
   const { done, clock } = exchange(scriptedFetch(() => 'silence').fetch, {
     ...plain,
-    isSingleUse: true,
+    singleUse: 'TOKEN',
   })
   await clock.waitForSleepers(1)
   await clock.advance(plain.timeoutMs)

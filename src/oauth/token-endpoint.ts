@@ -62,7 +62,7 @@ export async function sendTokenRequest(
       ? `no complete answer within ${request.timeoutMs / 1_000} s`
       : scrub(networkReason(error), sent)
     const failure = unreachableFailure(request.url.host, reason)
-    const isUnknown = request.isSingleUse && !UNSENT.has(reason)
+    const isUnknown = request.singleUse !== null && !UNSENT.has(reason)
     return { kind: 'failed', failure: isUnknown ? outcomeUnknownFailure(failure) : failure }
   } finally {
     stopTimer.abort()

@@ -23,13 +23,15 @@ export interface TokenRequest {
   readonly judge: Judge
   /** How long before its end a token of this life is renewed, when the vendor gives no hint. */
   readonly leadMs: (lifetimeMs: number) => number
+  /** How long before its end requests wait for the next token; by default min(60 s, L/10). */
+  readonly mandatoryMs?: (lifetimeMs: number) => number
   /** One deadline over connecting, headers and the whole body. */
   readonly timeoutMs: number
   /**
-   * Whether what is sent may be spent only once (a rotating refresh token): when the outcome of a
-   * try is unknown, it is tried at most once more.
+   * The key of the material that may be spent only once (a rotating refresh token), or null: when the
+   * outcome of a try is unknown, it is tried at most once more.
    */
-  readonly isSingleUse: boolean
+  readonly singleUse: string | null
   /** Used while the endpoint cannot be reached; null without one. */
   readonly fallback: Grant | null
 }
@@ -39,6 +41,8 @@ export interface LocalGrant {
   readonly kind: 'local'
   readonly mint: (io: InputIo, signal: AbortSignal) => Promise<Minted | Refused>
   readonly leadMs: (lifetimeMs: number) => number
+  /** As in a {@link TokenRequest}. */
+  readonly mandatoryMs?: (lifetimeMs: number) => number
 }
 
 /** What is sent in a request's body. */

@@ -4,7 +4,9 @@ import { processTokenAnswer } from '../oauth/token-answer.ts'
 import type { RequestValue, TokenRequest } from '../oauth/token-request.ts'
 import { federationRefusals } from './workload-identity.ts'
 
+/** As its SDK has them. */
 const LEAD_MS = 120_000
+const MANDATORY_MS = 30_000
 
 /** The beta without which Anthropic's API takes no OAuth token. */
 export const OAUTH_BETA = 'oauth-2025-04-20'
@@ -63,5 +65,6 @@ export function anthropicFederationGrant(
     },
     judge: (answer, nowMs) => processTokenAnswer(RULES, withFlatError(answer), nowMs),
     leadMs: () => LEAD_MS,
+    mandatoryMs: () => MANDATORY_MS,
   }
 }

@@ -15,7 +15,14 @@ import type {
   TokenRequest,
 } from '../oauth/token-request.ts'
 import { AWS_REFUSALS } from './aws-refusals.ts'
-import { breach, isWord, mintedSession, sessionLeadMs, statusFailure } from './aws-session.ts'
+import {
+  breach,
+  isWord,
+  mintedSession,
+  sessionLeadMs,
+  sessionMandatoryMs,
+  statusFailure,
+} from './aws-session.ts'
 
 /** Metadata is answered on the machine itself, or not at all. */
 const TIMEOUT_MS = 2_000
@@ -63,6 +70,7 @@ export function containerGrant(url: URL, authorization: RequestValue | null): To
     timeoutMs: TIMEOUT_MS,
     judge: judgeKeys(CONTAINER_STATUS),
     leadMs: sessionLeadMs,
+    mandatoryMs: sessionMandatoryMs,
   }
 }
 
@@ -71,6 +79,7 @@ export function instanceGrant(origin: string): LocalGrant {
   return {
     kind: 'local',
     leadMs: sessionLeadMs,
+    mandatoryMs: sessionMandatoryMs,
     async mint(io) {
       const token = await io.mint({
         ...metadataRequest(`${origin}/latest/api/token`, judgeText),
@@ -102,6 +111,7 @@ function metadataRequest(url: string, judge: Judge): TokenRequest {
     timeoutMs: TIMEOUT_MS,
     judge,
     leadMs: sessionLeadMs,
+    mandatoryMs: sessionMandatoryMs,
   }
 }
 

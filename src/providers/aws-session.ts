@@ -16,6 +16,7 @@ const LIFETIME_MS_MAX = 43_200_000
 const OFFSET_MS_MAX = 86_400_000
 
 const LEAD_MS = 900_000
+const MANDATORY_MS = 600_000
 
 /** Session keys as an AWS endpoint answers with them, whatever it calls them. */
 export interface SessionAnswer {
@@ -28,6 +29,11 @@ export interface SessionAnswer {
 /** How long before its end a session is renewed: a quarter of an hour, as the AWS SDKs do. */
 export function sessionLeadMs(lifetimeMs: number): number {
   return Math.min(LEAD_MS, lifetimeMs / 4)
+}
+
+/** From when on requests wait for the next session: ten minutes before the end, as botocore has it. */
+export function sessionMandatoryMs(lifetimeMs: number): number {
+  return Math.min(MANDATORY_MS, lifetimeMs / 6)
 }
 
 /** A minted token that is session keys, in the JSON that a router signs with. */

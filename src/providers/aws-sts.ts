@@ -12,7 +12,13 @@ import type {
   TokenRequest,
 } from '../oauth/token-request.ts'
 import { AWS_REFUSALS } from './aws-refusals.ts'
-import { breach, mintedSession, sessionLeadMs, statusFailure } from './aws-session.ts'
+import {
+  breach,
+  mintedSession,
+  sessionLeadMs,
+  sessionMandatoryMs,
+  statusFailure,
+} from './aws-session.ts'
 import { parseXmlLeaves } from './aws-xml.ts'
 
 const API_VERSION = '2011-06-15'
@@ -88,6 +94,7 @@ function stsRequest(url: URL, action: string) {
     headers: new Map<string, RequestValue>([['accept', 'text/xml']]),
     judge: judgeOf(action),
     leadMs: sessionLeadMs,
+    mandatoryMs: sessionMandatoryMs,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
 import { TOKEN_REQUEST_DEFAULTS } from '../oauth/mint.ts'
+import { plainText } from '../oauth/plain-text.ts'
 import { breachFailure, serverTroubleFailure } from '../oauth/refusal.ts'
 import { type Fields, parseFields, processTokenAnswer } from '../oauth/token-answer.ts'
 import { sendTokenRequest } from '../oauth/token-endpoint.ts'
@@ -160,7 +161,7 @@ function lifetimeSeconds(fields: Fields, nowMs: number): number | null {
   const endMs = parseInstantMs(absolute)
   const seconds = endMs === null ? null : Math.floor((endMs - nowMs) / 1_000)
   if (relative === undefined) return seconds ?? 0
-  const isShorter = /^\d{1,10}$/.test(String(relative)) && (seconds ?? 0) < Number(relative)
+  const isShorter = /^\d{1,10}$/.test(plainText(relative)) && (seconds ?? 0) < Number(relative)
   return seconds !== null && seconds > 0 && isShorter ? seconds : null
 }
 

@@ -2,6 +2,7 @@ import { checkEndpoint } from '../core/endpoint.ts'
 import { Secret } from '../core/secret.ts'
 import { type SigningKeys, signRequest } from '../core/sigv4.ts'
 import { sha256 } from '../oauth/aws-signature.ts'
+import { plainText } from '../oauth/plain-text.ts'
 import type { Input, InputIo, Refused, RequestValue, TokenRequest } from '../oauth/token-request.ts'
 import type { GoogleFile } from './google-file.ts'
 import { parseMembers, plainTextRequest, subjectRefusal } from './google-subject-text.ts'
@@ -113,7 +114,7 @@ function metadataRequest(url: URL, headers: ReadonlyMap<string, RequestValue>): 
 /** The role's keys; a 200 may also say in JSON that there are none. */
 function keysOf(json: Secret): SigningKeys | null {
   const members = parseMembers(json.reveal())
-  const text = (name: string) => String(members.get(name) ?? '')
+  const text = (name: string) => plainText(members.get(name))
   if (text('Code') !== 'Success' || text('AccessKeyId') === '' || text('SecretAccessKey') === '') {
     return null
   }

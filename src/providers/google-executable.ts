@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
+import { plainText } from '../oauth/plain-text.ts'
 import { scrub } from '../oauth/scrub.ts'
 import type { Input, InputIo, InputValue, Refused } from '../oauth/token-request.ts'
 import type { GoogleFile } from './google-file.ts'
@@ -103,7 +104,7 @@ function processOutput(
   const isSaml = tokenType.endsWith(':saml2')
   const token = members.get(isSaml ? 'saml_response' : 'id_token')
   if (members.get('success') === false) {
-    const said = `${String(members.get('code'))}: ${String(members.get('message'))}`
+    const said = `${plainText(members.get('code'))}: ${plainText(members.get('message'))}`
     return subjectRefusal('Q', `the program refused, ${scrub(said, [])}`)
   }
   if (members.get('token_type') !== tokenType || typeof token !== 'string' || token === '') {

@@ -20,6 +20,7 @@ const TIMEOUT_MS = 3_000
 
 /** The server keeps a token until about four minutes before its end: asking earlier is useless. */
 const LEAD_MS = 225_000
+const MANDATORY_MS = 30_000
 
 const ANSWER_RULES: AnswerRules = { refusals: [], fallbackLifetimeMs: 300_000, rotates: null }
 
@@ -58,6 +59,7 @@ export function metadataGrant(host: string, rules: ProviderRules): TokenRequest 
     body: { kind: 'none' },
     judge: processMetadata,
     leadMs: () => LEAD_MS,
+    mandatoryMs: () => MANDATORY_MS,
     timeoutMs: TIMEOUT_MS,
   }
 }

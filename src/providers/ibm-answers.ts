@@ -1,3 +1,4 @@
+import { plainText } from '../oauth/plain-text.ts'
 import { breachFailure, refusalFailure } from '../oauth/refusal.ts'
 import {
   type AnswerRules,
@@ -116,7 +117,8 @@ export function processIamAnswer(
   nowMs: number,
   options: { readonly configuredAtMs: number },
 ): Minted | Refused {
-  const isNew = nowMs - options.configuredAtMs < NEW_KEY_MS
+  // Nor is a key new that was made under a clock that was ahead.
+  const isNew = Math.abs(nowMs - options.configuredAtMs) < NEW_KEY_MS
   const refusals = isNew ? [NEW_KEY_REFUSAL, ...IAM_REFUSALS] : IAM_REFUSALS
   const fields = parseFields(answer.body)
   const said = fields === null ? null : iamError(fields)
@@ -129,9 +131,9 @@ export function processIamAnswer(
 export function processPlatformAnswer(answer: TokenAnswer, nowMs: number): Minted | Refused {
   const fields = parseFields(answer.body) ?? {}
   const { _messageCode_: code = answer.status >= 400 ? answer.status : 200, message } = fields
-  if (isSettled(answer) && String(code) !== '200') {
+  if (isSettled(answer) && plainText(code) !== '200') {
     const description = typeof message === 'string' ? message : ''
-    return refused(answer, { error: String(code), description }, PLATFORM_REFUSALS)
+    return refused(answer, { error: plainText(code), description }, PLATFORM_REFUSALS)
   }
   const token = fields.token ?? fields.accessToken
   const ownLifetimeMs = typeof token === 'string' ? jwtLifetimeMs(token) : null

@@ -3,6 +3,7 @@ import type { Failure } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
 import { type MintAttempt, type MintDeps, mint } from '../oauth/mint.ts'
+import { breachFailure } from '../oauth/refusal.ts'
 import type { Grant } from '../oauth/token-request.ts'
 import type { ProviderRules, ProviderType } from './provider-type.ts'
 
@@ -19,6 +20,8 @@ export type RefreshResult =
       readonly refreshInMs: number | null
       /** How long before its end such a token is renewed when the vendor gives no hint. */
       readonly leadMs: number
+      /** How long before its end requests wait for the next; null for the usual min(60 s, L/10). */
+      readonly mandatoryMs: number | null
       /** Material that the vendor rotated, by credential key. */
       readonly rotatedMaterial: ReadonlyMap<string, Secret>
     }
@@ -33,6 +36,11 @@ export interface CredentialRefresher {
   readonly providerType: string
   /** The token endpoint's host for this provider: what shares a host shares its concurrency cap. */
   host(provider: ProviderRecord): string
+  /**
+   * The key of the material that may be spent only once, so that the intent must be recorded before it
+   * is sent; null without one.
+   */
+  singleUse(provider: ProviderRecord): string | null
   /** Whether the credential's due time has come. */
   needsRefresh(credential: Credential, nowMs: number): boolean
   /**
@@ -47,6 +55,9 @@ export interface CredentialRefresher {
 export interface RefresherDeps extends MintDeps {
   readonly rules: ProviderRules
 }
+
+/** Shorter lives are a mistake of the vendor's clock, or of ours. */
+const LIFE_MS_MIN = 1_000
 
 /** Server clocks that are further off than this are a lie, not an offset. */
 const OFFSET_MS_MAX = 86_400_000
@@ -98,6 +109,10 @@ export function createRefresher(type: ProviderType, deps: RefresherDeps): Creden
   return {
     providerType: type.type,
     host: hostOf,
+    singleUse(provider) {
+      const grant = grantAt(provider, deps.clock.nowMs())
+      return grant.kind === 'request' ? grant.singleUse : null
+    },
     needsRefresh: (credential, nowMs) => credential.dueAtMs !== null && credential.dueAtMs <= nowMs,
     async refresh(provider, signal) {
       const first = await attempt(provider, signal)
@@ -126,6 +141,7 @@ function outcomeOf(
   { result, elapsedMs }: MintAttempt,
 ): RefreshResult {
   if (result.kind === 'failed') return result
+  if (result.lifetimeMs < LIFE_MS_MIN) return tooShort(result.lifetimeMs)
   return {
     kind: 'minted',
     token: result.token,
@@ -134,8 +150,15 @@ function outcomeOf(
     requestedAtMs: Math.floor(deps.clock.nowMs() - elapsedMs),
     refreshInMs: result.refreshInMs,
     leadMs: grant.leadMs(result.lifetimeMs),
+    mandatoryMs: grant.mandatoryMs?.(result.lifetimeMs) ?? null,
     rotatedMaterial: result.rotated,
   }
+}
+
+/** Such a token would be renewed as fast as the network goes. */
+function tooShort(lifetimeMs: number): RefreshResult {
+  const message = `The token would end ${Math.max(0, Math.round(lifetimeMs))} ms after it was asked for`
+  return { kind: 'failed', failure: breachFailure('token_life_too_short', message) }
 }
 
 /** A vendor that finds the input stale or the clock wrong twice in a row will not change its mind. */

@@ -4,6 +4,10 @@ import type { Credential } from '../core/credential.ts'
 export interface Work<Outcome> {
   /** The credential as it was last claimed: what the attempt's result will be written over. */
   claimed: Credential
+  /** When its request left, on the monotonic clock; null while it stands in line. */
+  sentAtMs: number | null
+  /** Whether a refusal of the standing token was reported since. */
+  isSuspect: boolean
   readonly outcome: Promise<Outcome>
 }
 
@@ -14,7 +18,7 @@ export interface InFlight<Outcome> {
   /** Starts an attempt; it is reached by `of` before this returns. */
   start(
     credential: Credential,
-    attempt: (work: Pick<Work<Outcome>, 'claimed'>) => Promise<Outcome>,
+    attempt: (work: Omit<Work<Outcome>, 'outcome'>) => Promise<Outcome>,
   ): Promise<Outcome>
   /** Resolves when all that were under way have ended. */
   settled(): Promise<void>
@@ -34,7 +38,12 @@ export function createInFlight<Outcome>(onEnd: () => void): InFlight<Outcome> {
     start(credential, attempt) {
       const place = placeOf(credential)
       const { promise, resolve } = Promise.withResolvers<Outcome>()
-      const work: Work<Outcome> = { claimed: credential, outcome: promise }
+      const work: Work<Outcome> = {
+        claimed: credential,
+        sentAtMs: null,
+        isSuspect: false,
+        outcome: promise,
+      }
       underWay.add(promise)
       newest.set(place, work)
       const end = () => {

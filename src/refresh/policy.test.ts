@@ -5,7 +5,15 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { seed } from '../../test/support/seeded-random.ts'
 import type { Failure, FailureClass } from '../core/failure.ts'
-import { nextForcedAtMs, planRefresh, planRetry, planSameToken } from './policy.ts'
+import {
+  isRenewalPressing,
+  isUrgent,
+  nextForcedAtMs,
+  planRefresh,
+  planRetry,
+  planSameToken,
+  pressingAtMs,
+} from './policy.ts'
 
 const HOUR_MS = 3_600_000
 const issuedAtMs = 1_800_000_000_000
@@ -27,7 +35,9 @@ function plan(
   rest: { leadMs?: number; hintMs?: number; fraction?: number } = {},
 ) {
   const { leadMs = 300_000, hintMs = null, fraction = 0 } = rest
-  const planned = planRefresh({ issuedAtMs, lifetimeMs, leadMs, refreshInMs: hintMs, fraction })
+  const planned = planRefresh({
+    ...{ issuedAtMs, lifetimeMs, leadMs, mandatoryMs: null, refreshInMs: hintMs, fraction },
+  })
   return [planned.dueAtMs, planned.mandatoryAtMs, planned.expiresAtMs].map(at => at - issuedAtMs)
 }
 
@@ -58,16 +68,23 @@ test('issued + floor ≤ due < mandatory < expires, whatever the token', () => {
   const lead = fc.integer({ min: 0, max: 30 * HOUR_MS })
   const hint = fc.option(fc.integer({ min: -HOUR_MS, max: 30 * HOUR_MS }))
   fc.assert(
-    fc.property(life, lead, hint, draw, (lifetimeMs, leadMs, refreshInMs, fraction) => {
-      const { dueAtMs, mandatoryAtMs, expiresAtMs } = planRefresh({
-        ...{ issuedAtMs, lifetimeMs, leadMs, refreshInMs, fraction },
-      })
-      assert.ok(issuedAtMs + Math.floor(Math.min(15_000, lifetimeMs / 4)) <= dueAtMs)
-      assert.ok(dueAtMs < mandatoryAtMs)
-      assert.ok(mandatoryAtMs < expiresAtMs)
-      assert.equal(expiresAtMs, issuedAtMs + lifetimeMs)
-      for (const at of [dueAtMs, mandatoryAtMs]) assert.ok(Number.isSafeInteger(at))
-    }),
+    fc.property(
+      life,
+      lead,
+      fc.option(fc.integer({ min: 1_000, max: HOUR_MS })),
+      hint,
+      draw,
+      (lifetimeMs, leadMs, mandatoryMs, refreshInMs, fraction) => {
+        const { dueAtMs, mandatoryAtMs, expiresAtMs } = planRefresh({
+          ...{ issuedAtMs, lifetimeMs, leadMs, mandatoryMs, refreshInMs, fraction },
+        })
+        assert.ok(issuedAtMs + Math.floor(Math.min(15_000, lifetimeMs / 4)) <= dueAtMs)
+        assert.ok(dueAtMs < mandatoryAtMs)
+        assert.ok(mandatoryAtMs < expiresAtMs)
+        assert.equal(expiresAtMs, issuedAtMs + lifetimeMs)
+        for (const at of [dueAtMs, mandatoryAtMs]) assert.ok(Number.isSafeInteger(at))
+      },
+    ),
     { seed, numRuns: 2_000 },
   )
 })
@@ -160,7 +177,9 @@ test('a throttling vendor and a broken answer leave the floor in peace, and are 
     fc.property(moment, ({ lifetimeMs, age, failures, fraction }) => {
       const ageMs = Math.round(lifetimeMs * age)
       const token = [ageMs, lifetimeMs] as const
-      const floorMs = Math.min(15_000, lifetimeMs / 4)
+      // Once the token is dead nobody gains from asking often.
+      const isLiving = ageMs < lifetimeMs
+      const floorMs = isLiving ? Math.max(500, Math.min(15_000, lifetimeMs / 4)) : 15_000
       for (const one of ['H', 'X'] as const) {
         const waitMs = wait(failed(one), { token, failures, fraction }) ?? 0
         assert.ok(waitMs >= Math.floor(floorMs) && waitMs <= 60_000)
@@ -206,4 +225,67 @@ test('forced refreshes are min(30 s, L/4) apart and respect a throttling vendor'
   assert.equal(next({ failure: failed('H'), dueAtMs }), 30_000)
   assert.equal(next({ failure: failed('T'), dueAtMs }), 30_000)
   assert.equal(nextForcedAtMs({ ...base, lastForcedAtMs: 0 }), 30_000)
+})
+
+test('a source may say when requests begin to wait, up to a quarter of the life, and is renewed well before', () => {
+  const cases: readonly (readonly [
+    lifetimeMs: number,
+    mandatoryMs: number | null,
+    number,
+    number,
+  ])[] = [
+    // life, what the source says, mandatory and due before the end
+    [HOUR_MS, null, 60_000, 120_000],
+    [HOUR_MS, 30_000, 30_000, 120_000],
+    [HOUR_MS, 600_000, 600_000, 900_000],
+    [HOUR_MS, HOUR_MS, 900_000, 1_350_000],
+    [100_000, 60_000, 25_000, 37_500],
+    [8_000, null, 800, 1_600],
+  ]
+  for (const [lifetimeMs, mandatoryMs, mandatoryLeft, dueLeft] of cases) {
+    const planned = planRefresh({
+      ...{ issuedAtMs, lifetimeMs, leadMs: 0, mandatoryMs, refreshInMs: null, fraction: 0 },
+    })
+    const left = [planned.mandatoryAtMs, planned.dueAtMs].map(at => planned.expiresAtMs - at)
+    assert.deepEqual(left, [mandatoryLeft, dueLeft], `${lifetimeMs} ${mandatoryMs}`)
+  }
+})
+
+test('the last tenth of a life is urgent, and so is having no token', () => {
+  const token = { issuedAtMs, expiresAtMs: issuedAtMs + HOUR_MS }
+  const tenthMs = issuedAtMs + HOUR_MS - 360_000
+  assert.deepEqual(
+    [tenthMs - 1, tenthMs, issuedAtMs + 2 * HOUR_MS].map(nowMs => isUrgent(token, nowMs)),
+    [false, true, true],
+  )
+  assert.equal(isUrgent(null, issuedAtMs), true)
+})
+
+test('a renewal presses half as long before the mandatory point as that is before the end', () => {
+  const token = { issuedAtMs, expiresAtMs: issuedAtMs + HOUR_MS }
+  const credential = { token, mandatoryAtMs: issuedAtMs + HOUR_MS - 60_000 }
+  const atMs = issuedAtMs + HOUR_MS - 90_000
+  assert.equal(pressingAtMs(credential), atMs)
+  assert.deepEqual(
+    [atMs - 1, atMs, atMs + HOUR_MS].map(nowMs => isRenewalPressing(credential, nowMs)),
+    [false, true, true],
+  )
+  assert.equal(isRenewalPressing({ token: null, mandatoryAtMs: atMs }, 0), true)
+})
+
+test('due ≤ pressing < mandatory, so that new material is tried once before the old one must be', () => {
+  const lead = fc.integer({ min: 0, max: 30 * HOUR_MS })
+  const mandatory = fc.option(fc.integer({ min: 1_000, max: HOUR_MS }))
+  fc.assert(
+    fc.property(life, lead, mandatory, draw, (lifetimeMs, leadMs, mandatoryMs, fraction) => {
+      const { dueAtMs, mandatoryAtMs, expiresAtMs } = planRefresh({
+        ...{ issuedAtMs, lifetimeMs, leadMs, mandatoryMs, refreshInMs: null, fraction },
+      })
+      const atMs = pressingAtMs({ token: { issuedAtMs, expiresAtMs }, mandatoryAtMs })
+      // Each of the three is rounded to a whole millisecond.
+      assert.ok(dueAtMs <= atMs + 2, `${dueAtMs - atMs}`)
+      assert.ok(atMs < mandatoryAtMs)
+    }),
+    { seed, numRuns: 2_000 },
+  )
 })

@@ -34,8 +34,8 @@ export interface RefreshPlan {
 
 /**
  * Plans the refresh of a fresh token. Everything is scaled by the token's life L, so that an
- * eight-second token lives as well as an hour's: mandatory = min(60 s, L/10) before the end, lead =
- * min(source, L/2) but at least twice that, jitter at most lead/5, floor = min(15 s, L/4) after the
+ * eight-second token lives as well as an hour's: mandatory = min(60 s, L/10) before the end, or what the
+ * source says up to L/4; lead = min(source, L/2) but at least twice the usual and one and a half times the source's, jitter at most lead/5, floor = min(15 s, L/4) after the
  * mint. A hint of the vendor's may bring the refresh forward and never puts it off beyond the lead.
  * The jitter is drawn once, here; drawing it again at each check would make everyone refresh at the
  * early edge.
@@ -47,14 +47,18 @@ export function planRefresh(token: {
   readonly issuedAtMs: number
   readonly lifetimeMs: number
   readonly leadMs: number
+  /** How long before the end requests begin to wait, by the source; null for min(60 s, L/10). */
+  readonly mandatoryMs: number | null
   /** The vendor's own hint, from `issuedAtMs`; null without one. */
   readonly refreshInMs: number | null
   /** Uniform in [0, 1). */
   readonly fraction: number
 }): RefreshPlan {
   const { issuedAtMs, lifetimeMs } = token
-  const mandatoryMs = Math.min(MANDATORY_MS, lifetimeMs / 10)
-  const leadMs = Math.min(Math.max(token.leadMs, 2 * mandatoryMs), lifetimeMs / 2)
+  const usualMs = Math.min(MANDATORY_MS, lifetimeMs / 10)
+  const mandatoryMs = Math.min(token.mandatoryMs ?? usualMs, lifetimeMs / 4)
+  const leadMinMs = Math.max(2 * usualMs, 1.5 * mandatoryMs)
+  const leadMs = Math.min(Math.max(token.leadMs, leadMinMs), lifetimeMs / 2)
   const hintMs = token.refreshInMs ?? 0
   const advisoryMs = Math.min(lifetimeMs - leadMs, hintMs > 0 ? hintMs : lifetimeMs)
   const afterMs = advisoryMs - (leadMs / 5) * token.fraction
@@ -114,6 +118,32 @@ export function planRetry(attempt: {
   }
 }
 
+/** Whether there is no token, or only the last tenth of its life is left. */
+export function isUrgent(token: Life | null, nowMs: number): boolean {
+  return token === null || token.expiresAtMs - nowMs <= lifeMs(token) / 10
+}
+
+/**
+ * Whether a token is so near its end that it must be renewed now with whatever material works, be
+ * newer material waiting to be tried or not.
+ */
+export function isRenewalPressing(
+  credential: { readonly token: Life | null; readonly mandatoryAtMs: number },
+  nowMs: number,
+): boolean {
+  return nowMs >= pressingAtMs(credential)
+}
+
+/** From when on {@link isRenewalPressing} holds; the beginning of time without a token. */
+export function pressingAtMs(credential: {
+  readonly token: Life | null
+  readonly mandatoryAtMs: number
+}): number {
+  const { token, mandatoryAtMs } = credential
+  if (token === null) return 0
+  return mandatoryAtMs - (token.expiresAtMs - mandatoryAtMs) / 2
+}
+
 /**
  * The earliest instant of the next forced refresh of a credential: min(30 s, L/4) after the last, and
  * never before the time that a throttling vendor named.
@@ -149,13 +179,15 @@ function floorMs(lifetimeMs: number): number {
 
 function throttledWaitMs(attempt: Attempt): number {
   const namedMs = attempt.failure.retryAfterMs
-  if (namedMs > 0) return namedMs + BACKOFF_BASE_MS * attempt.fraction
+  if (namedMs > 0) return Math.max(BACKOFF_FLOOR_MS, namedMs + BACKOFF_BASE_MS * attempt.fraction)
   return peacefulWaitMs(attempt, THROTTLED_MS * (1 - attempt.fraction / 5))
 }
 
 /** The wait that was asked for, but within the life that remains and never below the floor. */
 function peacefulWaitMs(attempt: Attempt, waitMs: number): number {
-  const peaceMs = attempt.token === null ? FLOOR_MS : floorMs(lifeMs(attempt.token))
+  const { token, nowMs } = attempt
+  const isLiving = token !== null && token.expiresAtMs > nowMs
+  const peaceMs = isLiving ? Math.max(floorMs(lifeMs(token)), BACKOFF_FLOOR_MS) : FLOOR_MS
   return Math.max(peaceMs, Math.min(waitMs, patienceMs(attempt, peaceMs)))
 }
 
@@ -168,8 +200,6 @@ function backoffMs(attempt: Attempt, baseMs: number): number {
 /** How long an attempt may be put off, given the life that remains. */
 function patienceMs(attempt: Attempt, urgentMs: number): number {
   const { token, nowMs } = attempt
-  if (token === null) return urgentMs
-  const remainingMs = token.expiresAtMs - nowMs
-  const isUrgent = remainingMs <= lifeMs(token) / 10
-  return isUrgent ? urgentMs : Math.max(remainingMs / 4, BACKOFF_FLOOR_MS)
+  if (token === null || isUrgent(token, nowMs)) return urgentMs
+  return Math.max((token.expiresAtMs - nowMs) / 4, BACKOFF_FLOOR_MS)
 }

@@ -24,10 +24,10 @@ test('a store that fails for a moment loses no minted token', async t => {
   const world = await createRefreshWorld(t, {
     wrapStore: store => ({
       ...store,
-      async saveCredential(write) {
+      async saveCredential(credential, change) {
         failures += 1
         if (failures <= 3) throw new AppError('store_unavailable', 'Cannot use the database')
-        return store.saveCredential(write)
+        return store.saveCredential(credential, change)
       },
     }),
   })

@@ -10,6 +10,7 @@ import { usableToken } from '../core/credential.ts'
 import { newCredential } from './transition.ts'
 
 const MINUTE_MS = 60_000
+const BY_PERSON = { reason: 'person', who: 'admin' } as const
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
@@ -119,7 +120,7 @@ test('500 callers share one forced refresh, and the next must wait for the floor
   await world.clock.advance(MINUTE_MS)
   const credential = await world.credentialOf(provider)
   const outcomes = await Promise.all(
-    Array.from({ length: 500 }, () => world.task.force(provider, credential)),
+    Array.from({ length: 500 }, () => world.task.force(credential, BY_PERSON)),
   )
   assert.equal(world.peer.requests.length, 2)
   assert.equal(new Set(outcomes).size, 1)
@@ -128,11 +129,11 @@ test('500 callers share one forced refresh, and the next must wait for the floor
   assert.equal(forced.generation, 2)
   assert.equal(forced.lastForcedAtMs, world.clock.nowMs())
 
-  assert.equal(await world.task.force(provider, forced), null)
+  assert.equal(await world.task.force(forced, BY_PERSON), null)
   await world.clock.advance(29_999)
-  assert.equal(await world.task.force(provider, forced), null)
+  assert.equal(await world.task.force(forced, BY_PERSON), null)
   await world.clock.advance(1)
-  assert.equal((await world.task.force(provider, forced))?.kind, 'minted')
+  assert.equal((await world.task.force(forced, BY_PERSON))?.kind, 'minted')
   assert.equal(world.peer.requests.length, 3)
 })
 
@@ -145,7 +146,7 @@ test('a forced refresh joins the attempt that is under way', async t => {
   await world.rest()
   const credential = await world.credentialOf(provider)
   assert.ok(world.task.isRefreshing(credential))
-  const joined = world.task.force(provider, credential)
+  const joined = world.task.force(credential, BY_PERSON)
   await world.clock.advance(10_000)
   assert.equal((await joined)?.kind, 'failed')
   assert.ok(!world.task.isRefreshing(credential))
@@ -159,7 +160,7 @@ test('a forced refresh of what another gateway has claimed is discarded', async 
   const nowMs = world.clock.nowMs()
   const claim = { owner: 'gateway-2', nowMs, untilMs: nowMs + 30_000 }
   await world.store.claimCredential(claim, credential)
-  assert.deepEqual(await world.task.force(provider, credential), { kind: 'discarded' })
+  assert.deepEqual(await world.task.force(credential, BY_PERSON), { kind: 'discarded' })
   assert.equal(world.peer.requests.length, 0)
   assert.ok(!world.task.isRefreshing(credential))
 })
@@ -247,7 +248,7 @@ test('Retry-After is kept to, also by a forced refresh', async t => {
   const provider = await world.add('one')
   world.run()
   await world.clock.advance(119_999)
-  assert.equal(await world.task.force(provider, await world.credentialOf(provider)), null)
+  assert.equal(await world.task.force(await world.credentialOf(provider), BY_PERSON), null)
   assert.equal(world.peer.requests.length, 1)
   await world.clock.advance(1_002)
   assert.equal(world.peer.requests.length, 2)

@@ -1,17 +1,12 @@
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import type { Failure } from '../core/failure.ts'
-import type { ProviderRecord } from '../core/provider.ts'
-import type { CredentialRefresher, RefreshResult } from '../providers/refresher.ts'
-import type { Claim, Store } from '../store/store.ts'
-import type { Clock } from '../system/clock.ts'
-import type { Log } from '../system/log.ts'
-import type { Random } from '../system/random.ts'
-import { renewMisdated, watchClock } from './clock-watch.ts'
+import type { Claim } from '../store/store.ts'
+import { type AttemptDeps, createAttempt, patiently, type RefreshOutcome } from './attempt.ts'
+import type { RefreshCause } from './cause.ts'
+import { watchClock } from './clock-watch.ts'
 import { createInFlight, type Work } from './in-flight.ts'
-import { createLimiter, type Limiter } from './limiter.ts'
 import { nextForcedAtMs } from './policy.ts'
-import { afterAttempt, afterNothing } from './transition.ts'
+import { createTokenHosts } from './token-hosts.ts'
 
 /**
  * A claim outlives two tries of 10 s each and the write; it is taken anew while an attempt stands in
@@ -21,42 +16,24 @@ const CLAIM_MS = 30_000
 
 /** Attempts under way or in line; far more than one sick host can fill, so that no other starves. */
 const IN_FLIGHT_MAX = 10_000
-const PER_HOST_MAX = 16
 
 /** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
 
-/** An attempt waits this often for the store: a minted token is worth some patience. */
-const STORE_RETRIES_MAX = 5
+/** A token issued further in the future than this was stamped by a clock that has been set back. */
+const FUTURE_MS_MAX = 60_000
 
-/**
- * What happened to one attempt. `discarded`: the provider was edited or deleted meanwhile, another
- * gateway mints, or ours stopped before it began.
- */
-type RefreshOutcome =
-  | { readonly kind: 'minted'; readonly credential: Credential }
-  | { readonly kind: 'failed'; readonly credential: Credential; readonly failure: Failure }
-  | { readonly kind: 'discarded' }
+/** What the refresh task needs. `onOutcome` is called after each attempt, before its waiters go on. */
+export type RefreshDeps = AttemptDeps
 
-/** What spectators learn of an attempt: logs, metrics, delivery. */
-export interface RefreshEvent {
-  readonly provider: ProviderRecord
-  readonly outcome: RefreshOutcome
-  readonly elapsedMs: number
-}
+const DUE: RefreshCause = { reason: 'due', who: 'gateway' }
 
-/** What the refresh task needs. */
-export interface RefreshDeps {
-  readonly store: Store
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-  /** Names this gateway in claims. */
-  readonly owner: string
-  readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
-  /** Called after each attempt, before its waiters go on. */
-  readonly onOutcome: (event: RefreshEvent) => void
-}
+/** Why a refresh is wanted at once, and by whom. */
+export type Force =
+  /** The vendor refused the token, as a router reported at this monotonic instant. */
+  | { readonly reason: 'rejected'; readonly who: string; readonly reportedAtMs: number }
+  /** A person wishes it, and may dare once more what may be spent only once. */
+  | { readonly reason: 'person'; readonly who: string }
 
 /** The one background task that keeps every credential fresh. */
 export interface RefreshTask {
@@ -65,11 +42,14 @@ export interface RefreshTask {
   /** Tells the task that something may be due earlier than it thinks. */
   wake(): void
   isRefreshing(credential: Credential): boolean
+  /** Token hosts that are down, as far as this gateway knows. */
+  hostsDown(): readonly string[]
   /**
-   * Refreshes now, whether due or not. Callers for the same credential share one attempt. Null when
-   * the last forced refresh is too recent; the credential tells when the next one may come.
+   * Refreshes now, whether due or not. Callers for the same credential share one attempt, and one
+   * whose request left before a report mints once more. Null when the last forced refresh is too
+   * recent; the credential tells when the next one may come.
    */
-  force(provider: ProviderRecord, credential: Credential): Promise<RefreshOutcome | null>
+  force(credential: Credential, why: Force): Promise<RefreshOutcome | null>
 }
 
 /**
@@ -81,29 +61,26 @@ export function createRefreshTask(
   deps: RefreshDeps,
   options: { readonly sweepMs: number },
 ): RefreshTask {
-  const limiter = createLimiter(PER_HOST_MAX)
   const stopping = new AbortController()
+  const hosts = createTokenHosts(deps.clock, ({ host, isDown }) => {
+    deps.log.warn(isDown ? 'token_host.down' : 'token_host.back', { host })
+  })
   const watch = watchClock(deps.clock)
   let sleeper = new AbortController()
   let isFirst = true
+  let isAllMisdated = false
   // A full house waits for someone to leave.
   const inFlight = createInFlight<RefreshOutcome>(() => sleeper.abort())
-  const isRefreshing = (credential: Credential) => inFlight.of(credential) !== undefined
-  const refresh = createAttempt(deps, { limiter, stopping: stopping.signal })
-
-  const renew = async (isAll: boolean): Promise<void> => {
-    if (isAll) deps.log.warn('clock.set_back')
-    await patiently(deps, () => renewMisdated(deps, { isAll, isRefreshing })).catch(error => {
-      // A row that cannot be read must not keep the others from their turn.
-      if (!(error instanceof AppError)) throw error
-      deps.log.error('clock.renewal_failed', { error })
-    })
-  }
+  const refresh = createAttempt(deps, { hosts, stopping: stopping.signal })
 
   const turn = async (): Promise<number> => {
-    const isAll = watch.wasSetBack()
-    if (isAll || isFirst) await renew(isAll)
+    // Kept until it was acted upon, however often the store is away.
+    const wasSetBack = watch.wasSetBack()
+    isAllMisdated ||= wasSetBack
+    if (isFirst) await takeOver(deps)
+    if (isAllMisdated || isFirst) await renew(deps, isAllMisdated)
     isFirst = false
+    isAllMisdated = false
     const room = IN_FLIGHT_MAX - inFlight.size
     if (room <= 0) return options.sweepMs
     for (const claimed of await deps.store.claimDue(claimAt(deps), room)) {
@@ -113,7 +90,7 @@ export function createRefreshTask(
         running.claimed = { ...claimed, lastForcedAtMs: running.claimed.lastForcedAtMs }
       } else {
         inFlight
-          .start(claimed, work => refresh(work, null))
+          .start(claimed, work => refresh(work, DUE))
           .catch((error: unknown) => deps.log.error('refresh.broke', { error }))
       }
     }
@@ -129,29 +106,58 @@ export function createRefreshTask(
         const waitMs = await turn().catch((error: unknown) => {
           if (!(error instanceof AppError)) throw error
           deps.log.error('refresh.store_unavailable', { error })
-          return STORE_RETRY_MS
+          return null
         })
-        await watch.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
+        if (waitMs === null) await deps.clock.sleep(STORE_RETRY_MS, signal)
+        else await watch.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
       }
       stopping.abort()
+      hosts.release()
       await inFlight.settled()
     },
     wake: () => sleeper.abort(),
-    isRefreshing,
-    async force(provider, credential) {
-      const running = inFlight.of(credential)
-      if (running !== undefined) return running.outcome
+    isRefreshing: credential => inFlight.of(credential) !== undefined,
+    hostsDown: hosts.down,
+    async force(credential, why) {
       const nowMs = deps.clock.nowMs()
+      const running = inFlight.of(credential)
+      if (running !== undefined) {
+        const { failure } = credential
+        const isInLine = running.sentAtMs === null && failure !== null
+        // A person is told what the line is for, instead of standing in it.
+        if (isInLine && why.reason === 'person') return { kind: 'failed', credential, failure }
+        suspect(running, why, nowMs)
+        return running.outcome
+      }
       if (nowMs < nextForcedAtMs(credential)) return null
       return inFlight.start(credential, async work => {
         const claimed = await deps.store.claimCredential(claimAt(deps), credential)
-        if (claimed !== null) work.claimed = { ...claimed, lastForcedAtMs: nowMs }
+        if (claimed !== null) work.claimed = forced(claimed, why, nowMs)
         // Unless the task itself claimed it in the same moment, it was edited or is minted elsewhere.
         else if (work.claimed === credential) return { kind: 'discarded' }
-        return refresh(work, provider)
+        return refresh(work, { reason: why.reason, who: why.who })
       })
     },
   }
+}
+
+/** What this gateway was minting when it was killed need not wait for the claim to run out. */
+async function takeOver({ store, log, owner }: RefreshDeps): Promise<void> {
+  const released = await store.releaseClaims(owner)
+  if (released > 0) log.info('refresh.taken_over', { credentials: released })
+}
+
+/**
+ * Instants that were written under a clock that was ahead come too late, and a dead token would pass
+ * for a living one. After a step back seen by us that is every credential; at the start it is those
+ * that claim to come from the future.
+ */
+async function renew(deps: RefreshDeps, isAll: boolean): Promise<void> {
+  if (isAll) deps.log.warn('clock.set_back')
+  const claim = claimAt(deps)
+  const futureMs = isAll ? null : claim.nowMs + FUTURE_MS_MAX
+  const renewed = await patiently(deps, () => deps.store.renewMisdated(claim, { futureMs }))
+  if (renewed > 0) deps.log.warn('clock.renewed', { credentials: renewed })
 }
 
 function claimAt({ clock, owner }: RefreshDeps): Claim {
@@ -159,84 +165,16 @@ function claimAt({ clock, owner }: RefreshDeps): Claim {
   return { owner, nowMs, untilMs: nowMs + CLAIM_MS }
 }
 
-type Attempt = (
-  work: Pick<Work<RefreshOutcome>, 'claimed'>,
-  provider: ProviderRecord | null,
-) => Promise<RefreshOutcome>
-
-/** What happens in one attempt: read the provider, mint, plan, write. */
-function createAttempt(
-  deps: RefreshDeps,
-  options: { readonly limiter: Limiter; readonly stopping: AbortSignal },
-): Attempt {
-  return async (work, known) => {
-    const { providerId } = work.claimed
-    const provider = known ?? (await patiently(deps, () => deps.store.getProviderById(providerId)))
-    if (provider === null) return { kind: 'discarded' }
-    const startedMs = deps.clock.monotonicMs()
-    const result = await mint(deps, options, provider)
-    const times = { nowMs: deps.clock.nowMs(), fraction: deps.random.fraction() }
-    const saved = await patiently(deps, () =>
-      deps.store.saveCredential({
-        credential:
-          result === null ? afterNothing(work.claimed) : afterAttempt(work.claimed, result, times),
-        rotatedMaterial: result?.kind === 'minted' ? result.rotatedMaterial : new Map(),
-      }),
-    )
-    const outcome = outcomeOf(saved, result)
-    deps.onOutcome({ provider, outcome, elapsedMs: deps.clock.monotonicMs() - startedMs })
-    return outcome
-  }
+/** A token that was asked for before the refusal of the one before it may be of the same kind. */
+function suspect(running: Work<RefreshOutcome>, why: Force, nowMs: number): void {
+  if (why.reason !== 'rejected' || running.sentAtMs === null) return
+  if (running.sentAtMs > why.reportedAtMs || nowMs < nextForcedAtMs(running.claimed)) return
+  running.isSuspect = true
+  running.claimed = { ...running.claimed, lastForcedAtMs: nowMs }
 }
 
-/** Null when the gateway stopped while this attempt still stood in line. */
-async function mint(
-  deps: RefreshDeps,
-  { limiter, stopping }: { readonly limiter: Limiter; readonly stopping: AbortSignal },
-  provider: ProviderRecord,
-): Promise<RefreshResult | null> {
-  try {
-    const refresher = deps.refresherOf(provider)
-    return await limiter.run(refresher.host(provider), async () =>
-      // What has begun is finished, hence no signal that aborts.
-      stopping.aborted ? null : refresher.refresh(provider, new AbortController().signal),
-    )
-  } catch (error) {
-    // Material or configuration that cannot work: stored with --no-verify, or by an older version.
-    if (!(error instanceof AppError)) throw error
-    return { kind: 'failed', failure: configurationFailure(error) }
-  }
-}
-
-/** What an unusable configuration means to the refresh task. */
-function configurationFailure(error: AppError): Failure {
-  return {
-    class: 'P',
-    code: 'refresh_configuration_invalid',
-    message: error.message,
-    advice: error.hint === '' ? "Mend it with 'openshell provider update'" : error.hint,
-    recoveryAction: 'fix_configuration',
-    retryAfterMs: 0,
-  }
-}
-
-/** Does work on the store, again and again while it is unavailable for a moment. */
-async function patiently<T>(deps: RefreshDeps, work: () => Promise<T>): Promise<T> {
-  for (let retries = 0; ; retries++) {
-    try {
-      return await work()
-    } catch (error) {
-      const isMomentary = error instanceof AppError && error.code === 'store_unavailable'
-      if (!isMomentary || retries >= STORE_RETRIES_MAX) throw error
-      deps.log.warn('refresh.store_unavailable', { error, retries })
-      await deps.clock.sleep(STORE_RETRY_MS, new AbortController().signal)
-    }
-  }
-}
-
-function outcomeOf(saved: Credential | null, result: RefreshResult | null): RefreshOutcome {
-  if (saved === null || result === null) return { kind: 'discarded' }
-  return result.kind === 'minted'
-    ? { kind: 'minted', credential: saved }
-    : { kind: 'failed', credential: saved, failure: result.failure }
+function forced(claimed: Credential, why: Force, nowMs: number): Credential {
+  const spent =
+    why.reason === 'person' ? { spends: 0, candidateSpends: 0, candidateDueAtMs: 0 } : {}
+  return { ...claimed, ...spent, lastForcedAtMs: nowMs }
 }

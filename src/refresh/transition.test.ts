@@ -19,6 +19,7 @@ function minted(value: string, rest: { lifetimeMs?: number; requestedAtMs?: numb
     requestedAtMs: startMs,
     refreshInMs: null,
     leadMs: 300_000,
+    mandatoryMs: null,
     rotatedMaterial: new Map(),
     ...rest,
   } as const
@@ -37,7 +38,8 @@ function failed(failureClass: FailureClass) {
 }
 
 function after(credential: Credential, result: RefreshResult, nowMs = startMs, fraction = 0) {
-  return afterAttempt(credential, result, { nowMs, fraction })
+  const attempt = { standing: result, candidate: null }
+  return afterAttempt(credential, attempt, { nowMs, fraction }).credential
 }
 
 test('a new credential is due at once and pending', () => {
@@ -59,6 +61,10 @@ test('a mint stores the token, counts it, plans the next, and ends the claim', (
       mandatoryAtMs: startMs + HOUR_MS - 60_000,
       lastRefreshAtMs: startMs + 400,
       lastAttemptAtMs: startMs + 400,
+      history: [
+        { atMs: startMs, state: 'pending', class: '', code: '' },
+        { atMs: startMs + 400, state: 'valid', class: '', code: '' },
+      ],
     },
   )
   assert.equal(next.token?.issuedAtMs, startMs)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
+import type { Credential } from '../../src/core/credential.ts'
 import type { RefreshResult } from '../../src/providers/refresher.ts'
 import { afterAttempt, newCredential } from '../../src/refresh/transition.ts'
 import { present } from '../store/records.ts'
@@ -324,6 +325,8 @@ function describeTrouble(fixture: Fixture): void {
   }
 }
 
+const BY_PERSON = { reason: 'person', who: 'admin' } as const
+
 function describeTask(fixture: Fixture): void {
   test('many who need a token at once cost one request, and log no secret', async () => {
     const world = createFixtureWorld(fixture, (_request, index) =>
@@ -332,7 +335,9 @@ function describeTask(fixture: Fixture): void {
     await using running = await createTaskWorld(world, fixture)
     const credential = await running.credential()
     const outcomes = await Promise.all(
-      Array.from({ length: CALLERS }, () => running.task.force(world.provider, credential)),
+      Array.from({ length: CALLERS }, () =>
+        running.task.force(credential, BY_PERSON),
+      ),
     )
     assert.equal(world.asked().length, 1)
     assert.ok(outcomes.every(outcome => outcome?.kind === 'minted'))
@@ -347,8 +352,12 @@ function describeTask(fixture: Fixture): void {
     const nowMs = world.clock.nowMs()
     const chance = { nowMs, fraction: 0.5 }
     const fresh = newCredential(world.provider.id, fixture.type.tokenKey, nowMs)
-    const first = afterAttempt(fresh, await world.refresh(), chance)
-    const second = afterAttempt(first, await world.refresh(), chance)
+    const next = async (credential: Credential): Promise<Credential> => {
+      const attempt = { standing: await world.refresh(), candidate: null }
+      return afterAttempt(credential, attempt, chance).credential
+    }
+    const first = await next(fresh)
+    const second = await next(first)
     assert.deepEqual([first.generation, second.generation], [1, 1])
     assert.equal(second.token, first.token)
     assert.ok((second.dueAtMs ?? 0) - nowMs >= 15_000)

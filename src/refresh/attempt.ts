@@ -1,0 +1,332 @@
+import type { Credential } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
+import type { Failure } from '../core/failure.ts'
+import type { ProviderRecord } from '../core/provider.ts'
+import type { Secret } from '../core/secret.ts'
+import { isEndpointTrouble, unreachableFailure } from '../oauth/refusal.ts'
+import type { CredentialRefresher, RefreshResult } from '../providers/refresher.ts'
+import type { ContentChange, Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import type { Random } from '../system/random.ts'
+import type { RefreshCause } from './cause.ts'
+import type { Work } from './in-flight.ts'
+import { isRenewalPressing, isUrgent } from './policy.ts'
+import type { TokenHosts } from './token-hosts.ts'
+import {
+  type AttemptResult,
+  afterAttempt,
+  afterNothing,
+  isParked,
+  OVERSPENT,
+  SPENDS_MAX,
+} from './transition.ts'
+
+/** How long to wait before a store that did not answer is asked again. */
+const STORE_RETRY_MS = 1_000
+
+/** An attempt waits this often for the store: a minted token is worth some patience. */
+const STORE_RETRIES_MAX = 5
+
+/** Whoever stood in line as long as this looks whether it is still wanted. */
+const LONG_WAIT_MS = 100
+
+/** How long a request near the token's end goes without an answer before another is sent beside it. */
+const HEDGE_MS = 2_000
+
+/**
+ * What happened to one attempt. `discarded`: the provider was edited or deleted meanwhile, another
+ * gateway mints, or ours stopped before it began.
+ */
+export type RefreshOutcome =
+  | { readonly kind: 'minted'; readonly credential: Credential }
+  | { readonly kind: 'failed'; readonly credential: Credential; readonly failure: Failure }
+  | { readonly kind: 'discarded' }
+
+/** What spectators learn of an attempt: logs, metrics, delivery. */
+export interface RefreshEvent {
+  readonly provider: ProviderRecord
+  readonly cause: RefreshCause
+  readonly outcome: RefreshOutcome
+  /** What became of the provider's candidate; null when it had none. */
+  readonly candidate: 'kept' | 'promoted' | 'dropped' | null
+  readonly elapsedMs: number
+}
+
+/** What an attempt needs. */
+export interface AttemptDeps {
+  /** Names this gateway in claims, the same after a restart. */
+  readonly owner: string
+  readonly store: Store
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
+  readonly onOutcome: (event: RefreshEvent) => void
+}
+
+/** The attempt that is under way, as far as it may change meanwhile. */
+type Attempted = Pick<Work<RefreshOutcome>, 'claimed' | 'sentAtMs' | 'isSuspect'>
+
+/** Thrown to leave an attempt whose credential was changed by someone faster. */
+class LostClaim extends Error {}
+
+/**
+ * What happens in one attempt: read the provider, record the intent to spend what may be spent only
+ * once, mint, plan, write. New material is tried before the standing one, which is tried in the same
+ * attempt when its token is about to end.
+ */
+export function createAttempt(
+  deps: AttemptDeps,
+  options: { readonly hosts: TokenHosts; readonly stopping: AbortSignal },
+): (work: Attempted, cause: RefreshCause) => Promise<RefreshOutcome> {
+  return async (work, cause) => {
+    const { providerId } = work.claimed
+    // Read after the claim: an edit from now on makes this attempt lose its race.
+    const provider = await patiently(deps, () => deps.store.getProviderById(providerId))
+    if (provider === null) return { kind: 'discarded' }
+    const startedMs = deps.clock.monotonicMs()
+    const done = await complete({ ...deps, ...options }, work, provider).catch((error: unknown) => {
+      if (error instanceof LostClaim) return DISCARDED
+      throw error
+    })
+    const elapsedMs = deps.clock.monotonicMs() - startedMs
+    const candidate = provider.candidate === null ? null : done.candidate
+    deps.onOutcome({ provider, cause, outcome: done.outcome, candidate, elapsedMs })
+    return done.outcome
+  }
+}
+
+interface Done {
+  readonly outcome: RefreshOutcome
+  readonly candidate: 'kept' | 'promoted' | 'dropped'
+}
+
+const DISCARDED: Done = { outcome: { kind: 'discarded' }, candidate: 'kept' }
+
+type CompleteDeps = AttemptDeps & { readonly hosts: TokenHosts; readonly stopping: AbortSignal }
+
+async function complete(
+  deps: CompleteDeps,
+  work: Attempted,
+  provider: ProviderRecord,
+): Promise<Done> {
+  const result = await tryMaterial(deps, work, provider)
+  if (result === null) {
+    await patiently(deps, () => deps.store.saveCredential(afterNothing(work.claimed), null))
+    return DISCARDED
+  }
+  const chance = { nowMs: deps.clock.nowMs(), fraction: deps.random.fraction() }
+  const minted = mintedOf(result)
+  const rotatedMaterial: ReadonlyMap<string, Secret> = minted?.rotatedMaterial ?? new Map()
+  // What is not there is not waited for: it became unreadable, or was taken away.
+  const waits = provider.candidate === null ? { candidateDueAtMs: 0 } : {}
+  const afterwards = () => afterAttempt({ ...work.claimed, ...waits }, result, chance)
+  const { candidate } = afterwards()
+  const change: ContentChange = { providerVersion: provider.version, rotatedMaterial, candidate }
+  const isChanged = rotatedMaterial.size > 0 || candidate !== 'kept'
+  // What was rotated exists nowhere else: the store is asked until it takes it.
+  const isPrecious = (): boolean => rotatedMaterial.size > 0 && !deps.stopping.aborted
+  const write = () => {
+    // Anew at each try, because a claim that ran out meanwhile may have been taken again.
+    return deps.store.saveCredential(afterwards().credential, isChanged ? change : null)
+  }
+  const saved = await patiently(deps, write, isPrecious)
+  if (saved === null) return DISCARDED
+  const failed = failureOf(result)
+  if (minted !== null) return { outcome: { kind: 'minted', credential: saved }, candidate }
+  const failure = saved.failure ?? saved.candidateFailure ?? failed
+  return failure === null
+    ? DISCARDED
+    : { outcome: { kind: 'failed', credential: saved, failure }, candidate }
+}
+
+/** Null when the gateway stopped while this attempt still stood in line. */
+async function tryMaterial(
+  deps: CompleteDeps,
+  work: Attempted,
+  provider: ProviderRecord,
+): Promise<AttemptResult | null> {
+  const { candidate } = provider
+  const isWaiting = deps.clock.nowMs() < work.claimed.candidateDueAtMs
+  if (candidate === null || isWaiting) {
+    const standing = await mint(deps, work, { provider, spends: 'spends' })
+    return standing === null ? null : { standing, candidate: null }
+  }
+  const renewed = { ...provider, ...candidate }
+  const first = await mint(deps, work, { provider: renewed, spends: 'candidateSpends' })
+  if (first === null) return null
+  const isPressing = isRenewalPressing(work.claimed, deps.clock.nowMs()) && !isParked(work.claimed)
+  if (first.kind === 'minted' || !isPressing) return { standing: null, candidate: first }
+  return {
+    standing: await mint(deps, work, { provider, spends: 'spends' }),
+    candidate: first,
+  }
+}
+
+/** Which material is sent, and where its intents are counted. */
+interface Sending {
+  readonly provider: ProviderRecord
+  readonly spends: 'spends' | 'candidateSpends'
+}
+
+type Minted = RefreshResult | 'stopped'
+
+async function mint(
+  deps: CompleteDeps,
+  work: Attempted,
+  { provider, spends }: Sending,
+): Promise<RefreshResult | null> {
+  try {
+    const refresher = deps.refresherOf(provider)
+    const host = refresher.host(provider)
+    // A host that is down is told of once, in words; from then on the credential waits in line.
+    const isPatient = work.claimed.failure !== null
+    const visitor = { host, credential: work.claimed.providerId, isPatient }
+    const arrivedMs = deps.clock.monotonicMs()
+    const minted = await deps.hosts.run<Minted>(visitor, async () => {
+      if (deps.stopping.aborted) return { value: 'stopped', isInTrouble: null }
+      const waitedMs = deps.clock.monotonicMs() - arrivedMs
+      if (waitedMs >= LONG_WAIT_MS) await checkClaim(deps, work)
+      const value =
+        refresher.singleUse(provider) !== null
+          ? await spend(deps, work, { provider, spends })
+          : await send(deps, work, provider)
+      const isInTrouble = value.kind === 'failed' && isEndpointTrouble(value.failure)
+      return { value, isInTrouble }
+    })
+    if (minted === 'stopped') return null
+    if (minted !== null) return minted
+    const failure = unreachableFailure(host, 'no provider gets an answer from it at present')
+    return { kind: 'failed', failure }
+  } catch (error) {
+    // Material or configuration that cannot work: stored with --no-verify, or by an older version.
+    if (!(error instanceof AppError) || error.code === 'store_unavailable') throw error
+    return { kind: 'failed', failure: configurationFailure(error) }
+  }
+}
+
+/**
+ * Whoever stood in line may have been edited or deleted meanwhile: its material is not sent any more.
+ *
+ * @throws LostClaim
+ */
+async function checkClaim(deps: CompleteDeps, { claimed }: Attempted): Promise<void> {
+  const rows = await patiently(deps, () => deps.store.listCredentials(claimed.providerId))
+  const row = rows.find(one => one.key === claimed.key)
+  // The task may have taken the claim anew at this moment.
+  if (row?.version !== claimed.version && row?.claimedBy !== deps.owner) throw new LostClaim()
+}
+
+/**
+ * Sends what may be spent only once, with the intent recorded first: whoever finds it recorded and no
+ * outcome knows that it may be spent. It is sent once more then, and never a third time.
+ */
+async function spend(
+  deps: CompleteDeps,
+  work: Attempted,
+  { provider, spends }: Sending,
+): Promise<RefreshResult> {
+  if (work.claimed[spends] >= SPENDS_MAX) return OVERSPENT
+  const intent = await patiently(deps, () =>
+    deps.store.saveCredential({ ...work.claimed, [spends]: work.claimed[spends] + 1 }, null),
+  )
+  if (intent === null) throw new LostClaim()
+  work.claimed = { ...intent, lastForcedAtMs: work.claimed.lastForcedAtMs }
+  return send(deps, work, provider)
+}
+
+/**
+ * Mints; once more when a refusal of the standing token was reported meanwhile, because a token that
+ * was asked for before may be of the refused kind. Not when that would throw rotated material away.
+ */
+async function send(
+  deps: CompleteDeps,
+  work: Attempted,
+  provider: ProviderRecord,
+): Promise<RefreshResult> {
+  const refresh = (): Promise<RefreshResult> => {
+    work.sentAtMs = deps.clock.monotonicMs()
+    work.isSuspect = false
+    return sendHedged(deps, work.claimed, provider)
+  }
+  const first = await refresh()
+  const isKept = first.kind === 'failed' || first.rotatedMaterial.size > 0
+  if (!work.isSuspect || isKept) return first
+  const second = await refresh()
+  return second.kind === 'minted' ? second : first
+}
+
+/**
+ * Near and after the token's end nobody has ten seconds to find out that a connection is dead: another
+ * request is sent beside the one that hangs, and the first to end decides.
+ */
+async function sendHedged(
+  deps: CompleteDeps,
+  credential: Credential,
+  provider: ProviderRecord,
+): Promise<RefreshResult> {
+  const refresher = deps.refresherOf(provider)
+  const over = new AbortController()
+  const { promise, resolve, reject } = Promise.withResolvers<RefreshResult>()
+  const begin = (): void => void refresher.refresh(provider, over.signal).then(resolve, reject)
+  const hedge = async (): Promise<void> => {
+    for (;;) {
+      await deps.clock.sleep(HEDGE_MS, over.signal)
+      if (over.signal.aborted) return
+      begin()
+    }
+  }
+  begin()
+  const isNew = credential.token === null && credential.failure === null
+  const isPressed = isUrgent(credential.token, deps.clock.nowMs()) && !isNew
+  if (isPressed && refresher.singleUse(provider) === null) void hedge()
+  try {
+    return await promise
+  } finally {
+    over.abort()
+  }
+}
+
+/** Does work on the store, again and again while it is unavailable for a moment. */
+export async function patiently<T>(
+  deps: Pick<AttemptDeps, 'clock' | 'log'>,
+  work: () => Promise<T>,
+  isEndless: () => boolean = () => false,
+): Promise<T> {
+  for (let retries = 0; ; retries++) {
+    try {
+      return await work()
+    } catch (error) {
+      const isMomentary = error instanceof AppError && error.code === 'store_unavailable'
+      if (!isMomentary || (retries >= STORE_RETRIES_MAX && !isEndless())) throw error
+      deps.log.warn('refresh.store_unavailable', { error, retries })
+      await deps.clock.sleep(STORE_RETRY_MS, new AbortController().signal)
+    }
+  }
+}
+
+/** What an unusable configuration means to the refresh task. */
+function configurationFailure(error: AppError): Failure {
+  return {
+    class: 'P',
+    code: 'refresh_configuration_invalid',
+    message: error.message,
+    advice: error.hint === '' ? "Mend it with 'openshell provider update'" : error.hint,
+    recoveryAction: 'fix_configuration',
+    retryAfterMs: 0,
+  }
+}
+
+function mintedOf({
+  standing,
+  candidate,
+}: AttemptResult): (RefreshResult & { readonly kind: 'minted' }) | null {
+  if (candidate?.kind === 'minted') return candidate
+  return standing?.kind === 'minted' ? standing : null
+}
+
+function failureOf({ standing, candidate }: AttemptResult): Failure | null {
+  if (standing?.kind === 'failed') return standing.failure
+  return candidate?.kind === 'failed' ? candidate.failure : null
+}
