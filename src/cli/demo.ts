@@ -1,3 +1,4 @@
+import path from 'node:path'
 import type { Command } from 'commander'
 import type { Secret } from '../core/secret.ts'
 import { type Context, define, flag } from './command.ts'
@@ -87,7 +88,11 @@ async function startGateway(
     terminal,
   )
   const { runGateway } = await import('../gateway/main.ts')
-  return startProgram((stop, onReady) => runGateway({ ...options, version, onReady }, stop))
+  // Audit lines are written whatever the level of the log, and would stand between the demo's words.
+  const auditLog = path.join(options.stateDir, 'audit.log')
+  return startProgram((stop, onReady) =>
+    runGateway({ ...options, auditLog, version, onReady }, stop),
+  )
 }
 
 /** As the administrator of this very gateway, whatever the environment says of another one. */
@@ -133,6 +138,7 @@ async function startRouter(
     allow: [],
     listen: routerListen,
     pollIntervalMs: POLL_INTERVAL_MS,
+    tracing: { collector: null, isPassedUpstream: false },
     environment: { ...terminal.env },
     output: 'json',
     log,

@@ -33,6 +33,8 @@ test('without flags everything has its default', () => {
     isAuthRequired: true,
     logFormat: 'json',
     logLevel: 'info',
+    auditLog: null,
+    tracing: null,
   })
 })
 

@@ -5,6 +5,7 @@ import { Secret } from '../core/secret.ts'
 import { type Context, define, defineGroup, flag, repeatedFlag } from './command.ts'
 import { stateDirectory } from './settings.ts'
 import { logFormatFor, type Terminal } from './terminal.ts'
+import { readTracing } from './tracing.ts'
 import { formatListen, isLoopbackListen, UsageCheck } from './usage.ts'
 
 const REFRESH_INTERVAL_LIMITS = { minMs: 1_000, maxMs: 86_400_000 }
@@ -29,6 +30,7 @@ interface StartOptions {
   readonly auth: boolean
   readonly logFormat?: string
   readonly logLevel: string
+  readonly auditLog?: string
 }
 
 /** `openshell gateway`: the program that keeps the keys. */
@@ -56,6 +58,7 @@ function declareStart(command: Command, context: Context): void {
       flag('--no-auth', 'let every local program in; for loopback only'),
       flag('--log-format <format>', 'json or pretty (default: pretty on a terminal)'),
       flag('--log-level <level>', 'debug, info, warn or error').default(START_DEFAULTS.logLevel),
+      flag('--audit-log <file>', 'append audit lines to a file instead of the log'),
     ],
     run: async () => {
       const { terminal, version } = context
@@ -114,6 +117,8 @@ export function readStartOptions(options: StartOptions, terminal: Terminal) {
       'pretty',
     ]),
     logLevel: check.oneOf('--log-level', options.logLevel, ['info', 'debug', 'warn', 'error']),
+    auditLog: options.auditLog === undefined ? null : path.resolve(options.auditLog),
+    tracing: check.attempt(() => readTracing(env, 'openshell-gateway'), null),
   } as const
   check.finish()
   return given

@@ -1,4 +1,5 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
+import { abortSignalOf } from '../system/cancellation.ts'
 import { runCommandLine } from './command-line.ts'
 import { logFormatFor, type OutputStream, type Terminal } from './terminal.ts'
 
@@ -47,7 +48,7 @@ function systemTerminal(): Terminal {
     clock: {
       nowMs: () => Date.now(),
       sleep: (ms, signal) =>
-        sleepFor(ms, undefined, { signal }).catch((error: unknown) => {
+        sleepFor(ms, undefined, { signal: abortSignalOf(signal) }).catch((error: unknown) => {
           if (!signal.aborted) throw error
         }),
     },

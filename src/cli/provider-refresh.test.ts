@@ -15,6 +15,8 @@ const valid = {
   expiresAtMs: BigInt(NOW_MS + 2_520_000),
   nextRefreshAtMs: BigInt(NOW_MS + 2_220_000),
   lastRefreshAtMs: BigInt(NOW_MS - 1_080_000),
+  generation: 7n,
+  issuedAtMs: BigInt(NOW_MS - 1_080_000),
   revision: 'r7',
   routers: 42,
   routersCurrent: 41,
@@ -33,6 +35,17 @@ const failed = {
   consecutiveFailures: 3,
   routers: 0,
   routersCurrent: 0,
+  candidateState: 'waiting',
+  candidateError: 'no answer yet',
+  candidateCode: 'oauth_token_endpoint_unavailable',
+  history: [
+    {
+      atMs: BigInt(NOW_MS - 60_000),
+      state: 'failed',
+      failureClass: 'P',
+      failureCode: 'oauth_invalid_grant',
+    },
+  ],
 }
 
 function run(gateway: ScriptedGateway, words: string, world: CommandWorld = {}) {
@@ -64,6 +77,10 @@ test('the table shows state, times in the zone of the reader, delivery and what 
       ],
       ['', 'Add the provider again with a new key'],
       [''],
+      [
+        '! old GOOGLE_VERTEX_AI_TOKEN: the new credential is being tried, the standing one serves until it works: no answer yet (oauth_token_endpoint_unavailable)',
+      ],
+      [''],
     ],
   )
   assert.deepEqual(gateway.calls[0]?.request, { workspace: 'default' })
@@ -86,6 +103,9 @@ test('JSON has every key for every credential, times in RFC 3339 or null', async
     type: 'google-vertex-ai',
     credential_key: 'GOOGLE_VERTEX_AI_TOKEN',
     revision: 'r7',
+    issued_at: '2099-11-24T11:47:00.000Z',
+    last_attempt_at: null,
+    failing_since: null,
   }
   assert.deepEqual(JSON.parse(out), [
     {
@@ -102,6 +122,10 @@ test('JSON has every key for every credential, times in RFC 3339 or null', async
       consecutive_failures: 0,
       routers: 42,
       routers_current: 41,
+      generation: 7,
+      advice: null,
+      candidate: null,
+      history: [],
     },
     {
       ...common,
@@ -117,9 +141,43 @@ test('JSON has every key for every credential, times in RFC 3339 or null', async
       consecutive_failures: 3,
       routers: 0,
       routers_current: 0,
+      generation: 7,
+      advice: 'Add the provider again with a new key',
+      candidate: {
+        state: 'waiting',
+        message: 'no answer yet',
+        failure_code: 'oauth_token_endpoint_unavailable',
+      },
+      history: [
+        {
+          at: '2099-11-24T12:04:00.000Z',
+          state: 'failed',
+          failure_class: 'P',
+          failure_code: 'oauth_invalid_grant',
+        },
+      ],
     },
   ])
   assert.deepEqual(gateway.calls[0]?.request, { provider: 'my-vertex', workspace: 'default' })
+})
+
+test('of one provider, the table is followed by how it came to be so', async () => {
+  await using gateway = await startScriptedGateway({
+    getProviderRefreshStatus: () => ({ credentials: [failed] }),
+  })
+  const { out } = await run(gateway, 'status old')
+  const lines = out.split('\n').map(line => line.split(/ {2,}/))
+  assert.deepEqual(lines.slice(-5), [
+    ['GOOGLE_VERTEX_AI_TOKEN: token 7 minted 12:47:00 (18 min ago), revision r7 in 0 of 0 routers'],
+    [''],
+    ['SINCE', 'STATE', 'BECAUSE'],
+    ['13:04:00 (60 s ago)', 'failed', 'P oauth_invalid_grant'],
+    [''],
+  ])
+  assert.match(
+    out,
+    /^! old GOOGLE_VERTEX_AI_TOKEN: the new credential is being tried, the standing one serves until it works: no answer yet \(oauth_token_endpoint_unavailable\)$/m,
+  )
 })
 
 test('without a refreshed credential that is said', async () => {

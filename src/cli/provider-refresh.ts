@@ -4,7 +4,7 @@ import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/o
 import { type Context, define, defineGroup, flag, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { type OutputFormat, printAnswer } from './output.ts'
-import { describeStatus, formatStatusTable } from './refresh-table.ts'
+import { describeStatus, formatStatusStory, formatStatusTable } from './refresh-table.ts'
 import { watchStatus } from './refresh-watch.ts'
 import { printable, printDone, printLine } from './terminal.ts'
 import { withGateway } from './with-gateway.ts'
@@ -38,6 +38,10 @@ function declareStatus(command: Command, context: Context): void {
           value: statuses.map(describeStatus),
           table: () => {
             for (const line of formatStatusTable(terminal, statuses)) printLine(terminal, line)
+            if (name === '') return
+            for (const line of statuses.flatMap(one => formatStatusStory(terminal, one))) {
+              printLine(terminal, line)
+            }
           },
         })
       })

@@ -33,7 +33,25 @@ export function describeStatus(
     revision: status.revision || null,
     routers: status.routers,
     routers_current: status.routersCurrent,
+    generation: Number(status.generation),
+    issued_at: rfc3339(status.issuedAtMs),
+    last_attempt_at: rfc3339(status.lastAttemptAtMs),
+    failing_since: rfc3339(status.failingSinceMs),
+    advice: status.advice || null,
+    candidate: describeCandidate(status),
+    history: status.history.map(one => ({
+      at: rfc3339(one.atMs),
+      state: one.state,
+      failure_class: one.failureClass || null,
+      failure_code: one.failureCode || null,
+    })),
   }
+}
+
+/** New material that is not in use; null when there is none. */
+function describeCandidate(status: ProviderCredentialRefreshStatus) {
+  const { candidateState: state, candidateError: message, candidateCode: code } = status
+  return state === '' ? null : { state, message: message || null, failure_code: code || null }
 }
 
 /** The lives of credentials for people, and what to do about those that fail. */
@@ -56,6 +74,31 @@ export function formatStatusTable(
     paint(terminal.out, 'bold', heading),
     ...lines.map((line, index) => emphasize(terminal, statuses[index], line)),
     ...statuses.flatMap(explainFailure),
+    ...statuses.flatMap(explainCandidate),
+  ]
+}
+
+/** How a credential came to be as it is: its token's way, and its last changes of state. */
+export function formatStatusStory(
+  terminal: Terminal,
+  status: ProviderCredentialRefreshStatus,
+): readonly string[] {
+  const { generation, revision, history } = status
+  const issued = formatWireInstant(terminal, status.issuedAtMs)
+  const changes = history.map(({ atMs, state, failureClass, failureCode }) => [
+    formatWireInstant(terminal, atMs),
+    state,
+    [failureClass, failureCode].filter(part => part !== '').join(' '),
+  ])
+  const [heading = '', ...lines] = formatTable(['SINCE', 'STATE', 'BECAUSE'], changes)
+  return [
+    '',
+    printable(
+      generation === 0n
+        ? `${status.credentialKey}: no token was minted yet`
+        : `${status.credentialKey}: token ${generation} minted ${issued}, revision ${revision} in ${status.routersCurrent} of ${status.routers} routers`,
+    ),
+    ...(changes.length === 0 ? [] : ['', paint(terminal.out, 'bold', heading), ...lines]),
   ]
 }
 
@@ -108,4 +151,15 @@ function explainFailure(status: ProviderCredentialRefreshStatus): readonly strin
     printable(`! ${status.providerName} ${status.credentialKey}: ${status.lastError}${cause}`),
     ...(status.advice === '' ? [] : [printable(`  ${status.advice}`)]),
   ]
+}
+
+function explainCandidate(status: ProviderCredentialRefreshStatus): readonly string[] {
+  const { candidateState, candidateError, candidateCode } = status
+  if (candidateState === '') return []
+  const what =
+    candidateState === 'refused'
+      ? 'the new credential was refused, the standing one serves'
+      : 'the new credential is being tried, the standing one serves until it works'
+  const why = candidateError === '' ? '' : `: ${candidateError} (${candidateCode})`
+  return ['', printable(`! ${status.providerName} ${status.credentialKey}: ${what}${why}`)]
 }

@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
 import { parseAllowedEndpoint } from '../core/endpoint.ts'
+import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
+import type { Log } from '../system/log.ts'
 import { type Context, define, flag, repeatedFlag } from './command.ts'
 import { explainRefusal, type GatewaySettings, readSettings, secretFile } from './settings.ts'
 import type { Terminal } from './terminal.ts'
+import { readTracing } from './tracing.ts'
 import { formatListen, UsageCheck } from './usage.ts'
 
 const POLL_SECONDS_DEFAULT = 30
@@ -13,6 +16,7 @@ const LISTEN_DEFAULT = '127.0.0.1:0'
 interface RouterOptions {
   readonly name?: string
   readonly allow?: readonly string[]
+  readonly traceUpstream: boolean
 }
 
 interface ServeOptions extends RouterOptions {
@@ -34,7 +38,8 @@ export function declareRun(command: Command, context: Context): void {
       // The terminal belongs to the command; only what ends its service may write there.
       const log = await terminal.openLog(settings.isVerbose ? 'debug' : 'error')
       const { runSandbox } = await import('../sandbox/main.ts')
-      const code = runSandbox({ ...options, log, command: command.args })
+      const tracing = routerTracing(command, terminal, log)
+      const code = runSandbox({ ...options, log, tracing, command: command.args })
       context.exitWith(await explained(code, settings))
     },
   })
@@ -65,6 +70,7 @@ export function declareServe(command: Command, context: Context): void {
       const { serveSandbox } = await import('../sandbox/main.ts')
       const code = serveSandbox({
         ...{ ...options, log, output, sandboxToken },
+        tracing: routerTracing(command, terminal, log),
         stop: terminal.stopSignal(),
       })
       context.exitWith(await explained(code, settings))
@@ -76,6 +82,9 @@ function routerFlags() {
   return [
     flag('--name <name>', 'the sandbox to be (default: one for this run alone)'),
     repeatedFlag('--allow <host[:port]>', 'a host that may be reached besides inference.local'),
+    flag('--trace-upstream', 'pass the traceparent of traced requests on to vendors').default(
+      false,
+    ),
   ]
 }
 
@@ -101,6 +110,21 @@ function routerOptions(
     listen,
     pollIntervalMs: pollSeconds(terminal) * 1_000,
     environment: { ...terminal.env },
+  }
+}
+
+/**
+ * Where the router's traces go. The variables may be there for the agent's own telemetry, so that what
+ * the router cannot use of them stops nobody.
+ */
+function routerTracing(command: Command, { env }: Terminal, log: Log) {
+  const isPassedUpstream = command.opts<RouterOptions>().traceUpstream
+  try {
+    return { collector: readTracing(env, 'openshell-router'), isPassedUpstream }
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    log.warn('traces.unusable', { message: error.message })
+    return { collector: null, isPassedUpstream }
   }
 }
 

@@ -61,13 +61,17 @@ async function resolve(
       ...shape,
       name: route.name,
       providerName: provider.name,
+      providerId: provider.id,
       providerType: provider.type,
       timeoutMs:
         (route.timeoutSeconds === 0 ? DEFAULT_TIMEOUT_SECONDS : route.timeoutSeconds) * 1_000,
     }
     if (credential.kind === 'material') {
       const key = materialKey(provider, credential.key)
-      return { ...common, credential: key, expiresAtMs: null, generation: 0 }
+      return {
+        ...{ ...common, credential: key, generation: 0 },
+        ...{ expiresAtMs: null, mandatoryAtMs: null },
+      }
     }
     const row = (await deps.store.listCredentials(provider.id)).find(
       one => one.key === type.tokenKey,
@@ -79,6 +83,7 @@ async function resolve(
       ...common,
       credential: token.value,
       expiresAtMs: token.expiresAtMs,
+      mandatoryAtMs: row.mandatoryAtMs,
       generation: row.generation,
     }
   } catch (error) {
@@ -99,12 +104,19 @@ function tokenFailure(
 ): RouteFailure {
   if (row === undefined) return fail('credential_missing', 'it has no token')
   if (row.isDisabled) return fail('credential_disabled', 'its refresh was deleted')
-  const why = row.failure === null ? 'its first token is being minted' : row.failure.message
-  const code =
-    row.failure !== null && row.dueAtMs === null ? 'credential_failed' : 'credential_expired'
+  const sinceMs = row.token?.expiresAtMs ?? row.failingSinceMs
+  const { failure } = row
+  if (failure === null) {
+    const words = row.token === null ? 'its first token is being minted' : 'it is being renewed'
+    return { ...fail('credential_refreshing', `it has no valid token: ${words}`), sinceMs }
+  }
+  const isParked = row.dueAtMs === null
   return {
-    ...fail(code, `it has no valid token: ${why}`),
-    sinceMs: row.token?.expiresAtMs ?? row.failingSinceMs,
+    ...fail(
+      isParked ? 'credential_failed' : 'credential_expired',
+      `it has no valid token: ${failure.message}`,
+    ),
+    sinceMs,
     nextAttemptAtMs: row.dueAtMs ?? 0,
   }
 }

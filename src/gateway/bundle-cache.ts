@@ -12,6 +12,8 @@ const IDLE_MS = 60_000
 export interface BundleCache {
   /** The workspace's bundle. No token in it is past its end. */
   current(workspace: string): Promise<Bundle>
+  /** The bundle that was built last, whatever became of its tokens since; null before the first. */
+  newest(workspace: string): Bundle | null
   /** Something that the bundle is made of has changed: builds it anew. */
   invalidate(workspace: string): void
   /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
@@ -89,6 +91,7 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
         throw error
       })
     },
+    newest: workspace => slots.get(workspace)?.bundle ?? null,
     invalidate(workspace) {
       slotOf(workspace).isDirty = true
       rebuildSoon(workspace)

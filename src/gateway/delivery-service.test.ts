@@ -1,6 +1,7 @@
 // Goal: every router has the newest bundle a moment after it was made, nobody is flooded, and a
 // refused token costs one mint. Method: real streams over gRPC.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { after, afterEach, before, test } from 'node:test'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import {
@@ -13,7 +14,7 @@ import {
   watchBundles,
 } from '../../test/support/gateway.ts'
 import { AppError } from '../core/errors.ts'
-import { callUnary, type GatewayChannel } from '../wire/client.ts'
+import { callUnary, type GatewayChannel, openStream } from '../wire/client.ts'
 import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
@@ -83,6 +84,43 @@ test('a router that serves the newest already gets nothing until something chang
   await setTimeoutOf('known', 9n)
   await watcher.push(2)
   assert.equal(watcher.bundles.length, 2)
+  watcher.cancel()
+})
+
+test("each push and each answer says what the gateway's clock showed when it was sent", async () => {
+  const clock = new FakeClock()
+  await using own = await startTestGateway({ clock })
+  await serve(own, 'time')
+  const { channel } = await own.sandbox('s', 'time')
+  const poll = () => callUnary(channel, Inference.method.getInferenceBundle, {}, options)
+  const first = await poll()
+  assert.equal(Number(first.sentAtMs), clock.nowMs())
+  await clock.advance(5_000)
+  const second = await poll()
+  assert.equal(Number(second.sentAtMs), clock.nowMs())
+  assert.deepEqual({ ...second, sentAtMs: 0n }, { ...first, sentAtMs: 0n })
+  const stream = openStream(channel, Delivery.method.watchInferenceBundle)
+  stream.on('error', () => {})
+  stream.write({ revision: '' })
+  const [push] = await once(stream, 'data')
+  assert.equal(Number(push.sentAtMs), clock.nowMs())
+  assert.equal(push.bundle.revision, first.revision)
+  stream.cancel()
+})
+
+test('a bundle that a router declines is not sent again, the next one is', async () => {
+  await serve(world, 'declined')
+  const { channel } = await world.sandbox('s', 'declined')
+  const watcher = watchBundles(channel, { acknowledges: false })
+  await watcher.push(1)
+  for (let times = 0; times < 3; times++) watcher.serve('something newer')
+  await setTimeoutOf('declined', 5n)
+  await watcher.push(2)
+  watcher.serve('something newer')
+  await setTimeoutOf('declined', 6n)
+  const third = await watcher.push(3)
+  assert.equal(third.routes[0]?.timeoutMs, 6_000)
+  assert.equal(watcher.bundles.length, 3)
   watcher.cancel()
 })
 
@@ -226,6 +264,18 @@ test('a token that is refused everywhere at once costs one mint', async () => {
   assert.ok(waitMs > 25_000 && waitMs <= 30_000, `the forced floor, not ${waitMs} ms`)
   assert.equal(world.lab.counts().mints, before + 1)
   watcher.cancel()
+})
+
+test('what the vendor said is logged as one line, whoever reports it', async () => {
+  await serve(world, 'words')
+  const { channel } = await world.sandbox('s', 'words')
+  const request = { providerName: 'vx', generation: 1n, status: 401 }
+  const reason = `it said\n\u001b[31mno${'!'.repeat(300)}`
+  await callUnary(channel, Delivery.method.reportRejectedToken, { ...request, reason }, options)
+  const line = world.lines.findLast(one => one.includes('token.rejected')) ?? '{}'
+  const fields = JSON.parse(line)
+  assert.equal(fields.reason, `it said [31mno${'!'.repeat(186)}…`)
+  assert.equal(fields.status, 401)
 })
 
 test('a report says why there is no better token', async () => {

@@ -1,5 +1,6 @@
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
+import { plainLine } from '../core/plain-line.ts'
 import type { ProviderRecord, SandboxRecord } from '../core/provider.ts'
 import { findProviderType } from '../providers/registry.ts'
 import { nextForcedAtMs } from '../refresh/policy.ts'
@@ -10,8 +11,11 @@ import type { Log } from '../system/log.ts'
 import { Delivery as DeliveryMethods } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import type { Delivery } from './delivery.ts'
 import type { Identity } from './identity.ts'
-import { adminRpc, type Rpc, sandboxRpc, sandboxStreamRpc } from './rpc.ts'
+import { changeRpc, type Rpc, sandboxRpc, sandboxStreamRpc } from './rpc.ts'
 import { requireSandbox } from './sandbox-service.ts'
+
+/** Routers shorten what the vendor said, but a router is no friend. */
+const REASON_CHARS_MAX = 200
 
 /** What the delivery methods need. */
 export interface DeliveryServiceDeps {
@@ -47,13 +51,15 @@ export function deliveryRpcs(deps: DeliveryServiceDeps): readonly Rpc[] {
       for (const event of ['close', 'cancelled', 'error']) stream.on(event, close)
       if (deps.stopping.aborted) end()
     }),
-    sandboxRpc(method.reportRejectedToken, ({ providerName, generation }, sandbox) =>
-      rejected(deps, sandbox, { providerName, generation: Number(generation) }),
+    sandboxRpc(method.reportRejectedToken, ({ generation, ...report }, sandbox) =>
+      rejected(deps, sandbox, { ...report, generation: Number(generation) }),
     ),
-    adminRpc(method.createSandboxToken, async ({ sandboxName, workspace }) => {
+    changeRpc(method.createSandboxToken, 'sandbox_token.create', async (request, note) => {
+      const { sandboxName, workspace } = request
+      note({ workspace, sandbox: sandboxName })
       const sandbox = await requireSandbox(deps.store, workspace, sandboxName)
       const token = await deps.identity.issueSandboxToken(sandbox)
-      deps.log.info('sandbox.token_issued', { sandbox: sandbox.name, workspace: sandbox.workspace })
+      note({ workspace: sandbox.workspace })
       return { token: token.reveal(), sandboxId: sandbox.id }
     }),
   ]
@@ -67,21 +73,33 @@ interface Verdict {
 
 /**
  * A router's report that the vendor refused a token. The first report about a generation forces one
- * refresh; all others about it share that one. Reports about an older generation change nothing,
- * because the newer token is already out.
+ * refresh; all others about it share that one. Reports about another generation change nothing,
+ * because the token that counts is already out: a later one, or that of a provider added anew.
  */
 async function rejected(
   deps: DeliveryServiceDeps,
   sandbox: SandboxRecord,
-  report: { readonly providerName: string; readonly generation: number },
+  report: {
+    readonly providerName: string
+    readonly generation: number
+    readonly status: number
+    readonly reason: string
+  },
 ): Promise<Verdict> {
+  // Before anything is awaited: a refresh that has begun since cannot bring what was refused.
+  const reportedAtMs = deps.clock.monotonicMs()
   const { provider, credential } = await find(deps.store, sandbox, report.providerName)
   deps.onRejected(provider)
   const forcedAtMs = nextForcedAtMs(credential)
   const next = BigInt(Math.min(credential.dueAtMs ?? forcedAtMs, forcedAtMs))
-  if (credential.generation > report.generation) {
+  if (credential.generation !== report.generation) {
     return { outcome: 'known', message: 'A newer token is out', nextAttemptAtMs: 0n }
   }
+  deps.log.warn('token.rejected', {
+    ...{ provider: provider.name, sandbox: sandbox.name },
+    ...{ generation: report.generation, status: report.status },
+    reason: plainLine(report.reason, REASON_CHARS_MAX),
+  })
   if (credential.failure !== null && credential.dueAtMs === null) {
     return { outcome: 'refused', message: credential.failure.message, nextAttemptAtMs: 0n }
   }
@@ -93,12 +111,8 @@ async function rejected(
       nextAttemptAtMs: next,
     }
   }
-  deps.log.warn('token.rejected', {
-    provider: provider.name,
-    generation: report.generation,
-    sandbox: sandbox.name,
-  })
-  deps.task.force(provider, credential).catch((error: unknown) => {
+  const why = { reason: 'rejected', who: `sandbox ${sandbox.name}`, reportedAtMs } as const
+  deps.task.force(credential, why).catch((error: unknown) => {
     deps.log.error('refresh.broke', { provider: provider.name, error })
   })
   return { outcome: 'refreshing', message: 'A new token is being minted', nextAttemptAtMs: next }

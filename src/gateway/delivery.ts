@@ -21,8 +21,8 @@ export interface Delivery {
   changed(workspace: string): void
   /** How far the workspace's bundle has come. */
   reach(workspace: string): Promise<Reach>
-  /** The reach of every workspace that has routers. */
-  reaches(): Promise<readonly Reach[]>
+  /** The reach of every workspace that has routers, by the newest bundle that was built. */
+  reaches(): readonly Reach[]
   /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>
 }
@@ -44,6 +44,8 @@ interface WatchSession {
 interface Member extends Watcher, Router {
   readonly sinceMs: number
   onTheWay: Bundle | null
+  /** A revision that the router was sent and did not put to use, because what it has is newer. */
+  declined: string | null
 }
 
 /** A bundle's two forms on the wire, encoded once for all who get it. */
@@ -71,11 +73,18 @@ export function createDelivery(deps: {
     return made
   }
 
+  /** Routers judge by the gateway's clock, so each send says what it shows. */
+  const sentNow = () => ({ sentAtMs: BigInt(deps.clock.nowMs()) })
+
   const push = (member: Member, bundle: Bundle): void => {
     const isWaiting = member.acknowledged !== null && member.onTheWay === null
     if (!isWaiting || member.acknowledged === bundle.revision) return
+    // Or the two would send the same to each other without a pause.
+    if (member.declined === bundle.revision) return
     member.onTheWay = bundle
-    member.send(encodingOf(bundle).push)
+    member.pushedAtMs = deps.clock.monotonicMs()
+    const now = encodeMessage(WatchInferenceBundleResponseSchema, sentNow())
+    member.send(encodingOf(bundle).push.with(now))
   }
 
   const cache = createBundleCache({
@@ -93,11 +102,15 @@ export function createDelivery(deps: {
     async poll({ workspace, id }) {
       const bundle = await cache.current(workspace)
       roster.polled(workspace, id, bundle.revision)
-      return encodingOf(bundle).answer
+      const now = encodeMessage(GetInferenceBundleResponseSchema, sentNow())
+      return encodingOf(bundle).answer.with(now)
     },
     watch({ workspace, id }, router) {
       const sinceMs = deps.clock.nowMs()
-      const member = { ...router, sandboxId: id, sinceMs, acknowledged: null, onTheWay: null }
+      const member: Member = {
+        ...{ ...router, sandboxId: id, sinceMs },
+        ...{ acknowledged: null, onTheWay: null, pushedAtMs: null, declined: null },
+      }
       const close = roster.add(workspace, member)
       return {
         close,
@@ -116,10 +129,10 @@ export function createDelivery(deps: {
     },
     changed: cache.invalidate,
     reach,
-    async reaches() {
-      const settled = await Promise.allSettled([...roster.workspaces()].map(reach))
-      return settled.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
-    },
+    reaches: () =>
+      [...roster.workspaces()].map(place =>
+        roster.reach(place, cache.newest(place)?.revision ?? ''),
+      ),
     run: cache.run,
   }
 }
@@ -132,7 +145,10 @@ function acknowledge(
   const arrived = member.onTheWay
   member.acknowledged = revision
   member.onTheWay = null
-  if (arrived === null || arrived.revision !== revision) return
+  member.pushedAtMs = null
+  if (arrived === null) return
+  member.declined = arrived.revision === revision ? null : arrived.revision
+  if (member.declined !== null) return
   // A router that came later is not late for what was built before it came.
   deps.onDelivered(deps.clock.nowMs() - Math.max(arrived.generatedAtMs, member.sinceMs))
 }

@@ -177,7 +177,7 @@ async function obtain(
     const key = provider.material.get(route.credential.key) ?? null
     return { finding: skipped('A static key: there is nothing to mint'), result: key }
   }
-  if (grant?.kind === 'request' && grant.isSingleUse) {
+  if (grant?.kind === 'request' && grant.singleUse !== null) {
     const rows = await deps.store.listCredentials(provider.id)
     const row = rows.find(one => one.key === type.tokenKey)
     const token = row === undefined ? null : usableToken(row, deps.clock.nowMs())

@@ -5,10 +5,9 @@ import type { ProviderRules } from '../providers/provider-type.ts'
 import { findProviderType } from '../providers/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
-import type { Log } from '../system/log.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import type { Delivery } from './delivery.ts'
-import { adminRpc, type Rpc, sandboxRpc } from './rpc.ts'
+import { adminRpc, changeRpc, type Rpc, sandboxRpc } from './rpc.ts'
 import { checkRouteName, checkWorkspace } from './validate.ts'
 
 const TIMEOUT_SECONDS_MAX = 86_400n
@@ -17,7 +16,6 @@ const TIMEOUT_SECONDS_MAX = 86_400n
 export interface InferenceServiceDeps {
   readonly store: Store
   readonly clock: Clock
-  readonly log: Log
   readonly rules: ProviderRules
   readonly delivery: Delivery
   /** Called for each polled bundle. */
@@ -32,7 +30,9 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
       deps.onPoll()
       return deps.delivery.poll(sandbox)
     }),
-    adminRpc(method.setInferenceRoute, async request => {
+    changeRpc(method.setInferenceRoute, 'route.set', async (request, note) => {
+      const { workspace: place, routeName, providerName, modelId } = request
+      note({ workspace: place, route: routeName, provider: providerName, model: modelId })
       const workspace = checkWorkspace(request.workspace)
       const provider = await deps.store.getProvider(workspace, request.providerName)
       if (provider === null) {
@@ -57,12 +57,7 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
         timeoutSeconds: Number(request.timeoutSecs),
         version: 0,
       })
-      deps.log.info('route.set', {
-        workspace,
-        route: route.name,
-        provider: provider.name,
-        model: route.modelId,
-      })
+      note({ workspace, route: route.name, version: route.version })
       deps.delivery.changed(workspace)
       return {
         ...routeToWire(route),
@@ -79,11 +74,12 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
         throw new AppError('not_found', `Inference route "${name}" is not configured`)
       return routeToWire(route)
     }),
-    adminRpc(method.deleteInferenceRoute, async ({ routeName, workspace }) => {
-      const place = checkWorkspace(workspace)
-      const route = checkRouteName(routeName)
+    changeRpc(method.deleteInferenceRoute, 'route.delete', async (request, note) => {
+      note({ workspace: request.workspace, route: request.routeName })
+      const place = checkWorkspace(request.workspace)
+      const route = checkRouteName(request.routeName)
       const deleted = await deps.store.deleteRoute(place, route)
-      if (deleted) deps.log.info('route.deleted', { workspace: place, route })
+      note({ workspace: place, route, outcome: deleted ? 'done' : 'unchanged' })
       deps.delivery.changed(place)
       return { deleted }
     }),

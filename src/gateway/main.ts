@@ -1,8 +1,11 @@
 import { once } from 'node:events'
+import { appendFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
+import type { Log } from '../system/log.ts'
+import { type OtlpConfig, startTracing } from '../system/otlp.ts'
 import {
   createLog,
   realClock,
@@ -10,7 +13,9 @@ import {
   realFetch,
   realFiles,
   realRandom,
+  watchVitals,
 } from '../system/real.ts'
+import { createAudit } from './audit.ts'
 import { startGateway } from './gateway.ts'
 import { openStateDir } from './state-dir.ts'
 
@@ -33,6 +38,10 @@ export interface GatewayOptions {
   readonly isAuthRequired: boolean
   readonly logFormat: 'json' | 'pretty'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Where audit lines are appended; null writes them to the log. */
+  readonly auditLog: string | null
+  /** Where traces go; null records none. */
+  readonly tracing: OtlpConfig | null
   readonly version: string
   /** Called when the port is open. */
   readonly onReady?: (origin: string) => void
@@ -58,16 +67,21 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     files: realFiles,
     execute: realExecute,
     log,
+    audit: createAudit(openAuditLog(options, log)),
+    vitals: watchVitals(),
   }
   const state = await openStateDir(options.stateDir, { ...options, random: realRandom })
   const location = options.store ?? `sqlite:${path.join(state.path, 'gateway.db')}`
   const store = await openStore({ ...outside, masterKey: state.masterKey }, location)
+  const tracing = startTracing(outside, options.tracing)
   try {
     const gateway = await startGateway(
-      { ...outside, store },
+      { ...outside, store, tracer: tracing.tracer },
       {
         listen: parseListen(options.listen),
         adminToken: state.adminToken,
+        // Of two gateways that share a folder only one has the address.
+        gatewayId: `${state.gatewayId} ${options.listen}`,
         isAuthRequired: options.isAuthRequired,
         rules: {
           allowList: options.allowEndpoints,
@@ -87,8 +101,29 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     log.info('gateway.stopping')
     await gateway.close()
   } finally {
-    await store.close()
+    await Promise.all([store.close(), tracing.stop()])
   }
   log.info('gateway.stopped')
   return 0
+}
+
+/** A log of its own, so that no `--log-level` silences it. */
+function openAuditLog({ logFormat, auditLog }: GatewayOptions, log: Log): Log {
+  if (auditLog === null) {
+    return createLog({
+      format: logFormat,
+      level: 'info',
+      write: line => process.stderr.write(line),
+    })
+  }
+  const write = (line: string): void => {
+    try {
+      // Opened for each line, so that the file may be moved away at any time.
+      appendFileSync(auditLog, line, { mode: 0o600 })
+    } catch (error) {
+      // The change is made already; its line must not be lost with the disk.
+      log.error('audit.unwritten', { error, line: line.trim() })
+    }
+  }
+  return createLog({ format: 'json', level: 'info', write })
 }

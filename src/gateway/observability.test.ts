@@ -12,6 +12,7 @@ import {
   vertexProvider,
   watchBundles,
 } from '../../test/support/gateway.ts'
+import { seriesOf } from '../../test/support/prometheus.ts'
 import { callUnary } from '../wire/client.ts'
 import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
@@ -109,21 +110,16 @@ test('a whole story leaves no secret in logs, metrics or the database', async ()
   }
 })
 
-test('every change and every mint leaves its line, and lines are JSON', async () => {
+test('what happens leaves its line, and lines are JSON', async () => {
   await using world = await startTestGateway()
   await live(world)
   const events = world.lines.map(line => Object(JSON.parse(line)))
   const expected: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-    'provider.created': { provider: 'vx', workspace: 'default', type: 'google-vertex-ai' },
-    'provider.updated': { provider: 'oa' },
-    'provider.deleted': { provider: 'oa' },
-    'route.set': { provider: 'vx', route: 'inference.local', model: 'claude-3-7-sonnet' },
-    'route.deleted': { route: 'inference.local' },
-    'refresh.done': { provider: 'vx', generation: 1 },
+    'audit.provider.create': { provider: 'vx', who: 'admin', type: 'google-vertex-ai' },
+    'audit.token.mint': { provider: 'vx', who: 'admin', reason: 'first' },
+    'refresh.done': { provider: 'vx', generation: 1, reason: 'first' },
     'refresh.failed': { provider: 'echo', class: 'P', dueInMs: null },
     'token.rejected': { provider: 'vx', sandbox: 's' },
-    'sandbox.created': { sandbox: 's' },
-    'sandbox.token_issued': { sandbox: 's' },
     'bundle.changed': { workspace: 'default' },
     'rpc.refused': { code: 'mint_refused' },
   }
@@ -143,35 +139,64 @@ test('metrics have every series, by workspace, also for tokens minted before a r
   await using world = await startTestGateway()
   await live(world)
   const scrape = async () => (await fetch(`${world.origin}/metrics`)).text()
-  const value = (text: string, series: string): number =>
-    Number(
-      text
-        .split('\n')
-        .find(line => line.startsWith(`${series} `))
-        ?.split(' ')[1] ?? Number.NaN,
-    )
-  const text = await scrape()
   const vx = 'workspace="default",provider="vx"'
-  assert.equal(value(text, `openshell_refreshes_total{${vx},outcome="minted",class=""}`), 2)
-  assert.equal(
-    value(
-      text,
-      'openshell_refreshes_total{workspace="default",provider="echo",outcome="failed",class="P"}',
-    ),
-    1,
-  )
-  assert.equal(value(text, 'openshell_mint_seconds_count'), 4)
-  assert.equal(value(text, 'openshell_bundle_requests_total'), 1)
-  assert.equal(value(text, `openshell_tokens_rejected_total{${vx}}`), 1)
-  assert.ok(value(text, 'openshell_delivery_seconds_count') >= 3)
-  assert.ok(value(text, 'openshell_routers{state="current"}') >= 0)
-  const left = value(text, `openshell_token_expiry_seconds{${vx}}`)
-  assert.ok(left > 3_000 && left <= 3_600)
-  assert.ok(value(text, 'openshell_token_expiry_seconds{workspace="two",provider="vx"}') > 3_000)
+  const minted = `openshell_refreshes_total{${vx},outcome="minted",class=""`
+  await until(async () => seriesOf(await scrape(), `${minted},reason="first"}`) === 1, 'the counts')
+  const text = await scrape()
+  const value = (series: string): number => seriesOf(text, series) ?? Number.NaN
+  const exact: Readonly<Record<string, number>> = {
+    [`${minted},reason="rejected"}`]: 1,
+    'openshell_mint_seconds_count{type="google-vertex-ai"}': 4,
+    openshell_bundle_requests_total: 1,
+    [`openshell_tokens_rejected_total{${vx}}`]: 1,
+    [`openshell_credential_state{${vx},state="valid"}`]: 1,
+    'openshell_credentials{state="valid"}': 2,
+    [`openshell_token_life_seconds{${vx}}`]: 3_600,
+    [`openshell_consecutive_failures{${vx}}`]: 0,
+    'openshell_build_info{version="1.2.3"}': 1,
+  }
+  for (const [series, expected] of Object.entries(exact))
+    assert.equal(value(series), expected, series)
+  assert.ok(value('openshell_delivery_seconds_count') >= 3)
+  assert.ok(value('process_resident_memory_bytes') > 1e6)
+  assert.ok(value('process_cpu_seconds_total') > 0)
+  assert.ok(value('nodejs_eventloop_lag_p99_seconds') >= 0)
+  const inFuture = (series: string) => {
+    const left = value(series)
+    assert.ok(left > 1_500 && left <= 3_600, `${series} is ${left}`)
+  }
+  inFuture(`openshell_token_expiry_seconds{${vx}}`)
+  inFuture(`openshell_next_attempt_seconds{${vx}}`)
+  inFuture('openshell_token_expiry_seconds{workspace="two",provider="vx"}')
+  assert.ok(!text.includes('echo'), 'a provider that was refused has a series')
   await world.restart()
-  assert.ok(value(await scrape(), `openshell_token_expiry_seconds{${vx}}`) > 3_000)
+  const expiry = `openshell_token_expiry_seconds{${vx}}`
+  assert.ok((seriesOf(await scrape(), expiry) ?? 0) > 3_000)
+  await world.call(method.deleteProviderRefresh, { provider: 'vx' })
+  const disabled = `openshell_credential_state{${vx},state="disabled"}`
+  await until(async () => seriesOf(await scrape(), disabled) === 1, 'the new state')
   await world.call(method.deleteProvider, { name: 'vx' })
   await until(async () => !(await scrape()).includes(vx), 'the deleted provider to vanish')
+})
+
+test('a router that keeps silent is seen by the age of its push, one that answers as current', async () => {
+  await using world = await startTestGateway()
+  const scrape = async () => (await fetch(`${world.origin}/metrics`)).text()
+  const { channel } = await world.sandbox('s')
+  const watcher = watchBundles(channel, { acknowledges: false })
+  const { revision } = await watcher.push(1)
+  const behind = 'openshell_routers{workspace="default",state="behind"}'
+  const age = 'openshell_oldest_push_seconds{workspace="default"}'
+  const silent = await scrape()
+  assert.equal(seriesOf(silent, behind), 1)
+  assert.equal(seriesOf(silent, 'openshell_watch_streams{workspace="default"}'), 1)
+  const before = seriesOf(silent, age) ?? 0
+  await until(async () => (seriesOf(await scrape(), age) ?? 0) > before, 'the age to grow')
+  watcher.serve(revision)
+  await until(async () => seriesOf(await scrape(), behind) === 0, 'the router to catch up')
+  assert.equal(seriesOf(await scrape(), age), 0)
+  watcher.cancel()
+  await until(async () => seriesOf(await scrape(), behind) === null, 'the router to leave')
 })
 
 test('a sandbox cannot make up series by reporting about providers that do not exist', async () => {

@@ -168,8 +168,14 @@ test('a new key that cannot be proven now is kept, and the old token serves on',
       },
     },
   })
-  assert.match(mint?.warning ?? '', /^The old token serves on: /)
-  assert.equal((await statusOf('later')).state, 'degraded')
+  assert.match(
+    mint?.warning ?? '',
+    /^The new credential is not in use yet, the standing one is kept until it is: /,
+  )
+  const waiting = await statusOf('later')
+  assert.deepEqual([waiting.state, waiting.candidateState], ['valid', 'waiting'])
+  await until(async () => (await statusOf('later')).candidateState === '', 'the promotion')
+  assert.equal((await statusOf('later')).generation, 2n)
 })
 
 test('while the vendor thinks, an update that started from the same version loses', async () => {

@@ -3,8 +3,7 @@ import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
 import { findProviderType, providerTypes } from '../providers/registry.ts'
-import type { Store } from '../store/store.ts'
-import type { Log } from '../system/log.ts'
+import type { DamagedProvider, DeletedProvider, Store } from '../store/store.ts'
 import type { Random } from '../system/random.ts'
 import { type Provider, ProviderSchema } from '../wire/gen/openshell/datamodel/v1/datamodel_pb.ts'
 import {
@@ -15,8 +14,9 @@ import {
   type ProviderResponse,
   ProviderResponseSchema,
 } from '../wire/gen/openshell/v1/openshell_pb.ts'
-import type { ProviderDesk, ProviderReceipt } from './provider-desk.ts'
-import { adminRpc, type Rpc } from './rpc.ts'
+import type { ProviderDesk } from './provider-desk.ts'
+import type { ProviderReceipt } from './provider-receipt.ts'
+import { adminRpc, changeRpc, type Note, type Rpc } from './rpc.ts'
 import { uuid } from './uuid.ts'
 import { checkName, checkPage, checkWorkspace } from './validate.ts'
 
@@ -27,33 +27,37 @@ const REDACTED = 'REDACTED'
 export interface ProviderServiceDeps {
   readonly store: Store
   readonly random: Random
-  readonly log: Log
   readonly desk: ProviderDesk
-  readonly onDelete: (provider: ProviderRecord) => void
+  readonly onDelete: (provider: DeletedProvider) => void
 }
 
 /** The provider methods of `openshell.v1.OpenShell`. */
 export function providerRpcs(deps: ProviderServiceDeps): readonly Rpc[] {
   const { method } = OpenShell
   return [
-    adminRpc(method.createProvider, async ({ provider, workspace, noVerify }) => {
+    changeRpc(method.createProvider, 'provider.create', async (request, note) => {
+      const { provider, workspace, noVerify } = request
+      note({ workspace, ...subjectOf(provider) })
       const { wire, wish } = wished(provider, noVerify)
       const place = {
         workspace: checkWorkspace(workspace),
         name: nameOf(wire, deps.random),
         type: wire.type,
       }
-      return receiptToWire(await deps.desk.create(place, wish))
+      note({ provider: place.name })
+      return answered(note, await deps.desk.create(place, wish))
     }),
     adminRpc(method.getProvider, async ({ name, workspace }) => ({
       provider: providerToWire(await requireProvider(deps.store, workspace, name)),
     })),
     adminRpc(method.listProviders, async request => {
       const workspace = request.allWorkspaces ? null : checkWorkspace(request.workspace)
-      const providers = await deps.store.listProviders(workspace, checkPage(request))
-      return { providers: providers.map(providerToWire) }
+      const { providers, damaged } = await deps.store.listProviders(workspace, checkPage(request))
+      return { providers: [...providers.map(providerToWire), ...damaged.map(damagedToWire)] }
     }),
-    adminRpc(method.updateProvider, async ({ provider, workspace, noVerify }) => {
+    changeRpc(method.updateProvider, 'provider.update', async (request, note) => {
+      const { provider, workspace, noVerify } = request
+      note({ workspace, ...subjectOf(provider) })
       const { wire, wish } = wished(provider, noVerify)
       const standing = await requireProvider(deps.store, workspace, wire.metadata?.name ?? '')
       if (wire.type !== '' && findProviderType(wire.type).type !== standing.type) {
@@ -66,16 +70,19 @@ export function providerRpcs(deps: ProviderServiceDeps): readonly Rpc[] {
         )
       }
       const expectedVersion = Number(wire.metadata?.resourceVersion ?? 0n)
-      return receiptToWire(await deps.desk.update(standing, wish, expectedVersion))
+      const receipt = await deps.desk.update(standing, wish, expectedVersion)
+      if (receipt.provider.version === standing.version) note({ outcome: 'unchanged' })
+      return answered(note, receipt)
     }),
-    adminRpc(method.deleteProvider, async ({ name, workspace }) => {
+    changeRpc(method.deleteProvider, 'provider.delete', async ({ name, workspace }, note) => {
+      note({ workspace, provider: name, outcome: 'unchanged' })
       const place = checkWorkspace(workspace)
-      const provider = await deps.store.getProvider(place, name)
-      if (provider === null) return { deleted: false }
+      note({ workspace: place })
       const deleted = await deps.store.deleteProvider(place, name)
-      if (deleted) deps.log.info('provider.deleted', { provider: name, workspace: place })
-      deps.onDelete(provider)
-      return { deleted }
+      if (deleted === null) return { deleted: false }
+      note({ type: deleted.type, version: deleted.version, outcome: 'done' })
+      deps.onDelete(deleted)
+      return { deleted: true }
     }),
     adminRpc(method.listProviderProfiles, async request => {
       const { limit, offset } = checkPage(request)
@@ -118,6 +125,19 @@ function wished(provider: Provider | undefined, isUnverified: boolean) {
   }
 }
 
+/** What a refused call was about, as the caller said it. */
+function subjectOf(provider: Provider | undefined) {
+  return { provider: provider?.metadata?.name ?? '', type: provider?.type ?? '' }
+}
+
+/** The answer, and what the audit line says of it. */
+function answered(note: Note, receipt: ProviderReceipt): ProviderResponse {
+  const { workspace, name, type, version, candidate } = receipt.provider
+  note({ workspace, provider: name, type, version })
+  if (candidate !== null) note({ candidate: 'kept' })
+  return receiptToWire(receipt)
+}
+
 function receiptToWire({ provider, credential, warning }: ProviderReceipt): ProviderResponse {
   return create(ProviderResponseSchema, {
     provider: providerToWire(provider),
@@ -142,6 +162,11 @@ function providerToWire(provider: ProviderRecord): Provider {
     credentials: Object.fromEntries([...provider.material.keys()].map(key => [key, REDACTED])),
     config: Object.fromEntries(provider.config),
   })
+}
+
+/** What can be told of a provider whose row is damaged: that it is there, and can be deleted. */
+function damagedToWire({ id, workspace, name, type }: DamagedProvider): Provider {
+  return create(ProviderSchema, { metadata: { id, name, workspace }, type })
 }
 
 function profileOf(type: ProviderType): ProviderProfile {

@@ -1,46 +1,20 @@
-import { create } from '@bufbuild/protobuf'
-import { type Credential, stateOf } from '../core/credential.ts'
+import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import type { RecoveryAction } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
-import type { RefreshStrategy } from '../providers/provider-type.ts'
-import { findProviderType } from '../providers/registry.ts'
+import type { RefreshOutcome } from '../refresh/attempt.ts'
 import { nextForcedAtMs } from '../refresh/policy.ts'
 import type { RefreshTask } from '../refresh/task.ts'
+import { afterDisabling } from '../refresh/transition.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
-import type { Log } from '../system/log.ts'
-import {
-  OpenShell,
-  ProviderCredentialRefreshRecoveryAction,
-  type ProviderCredentialRefreshStatus,
-  ProviderCredentialRefreshStatusSchema,
-  ProviderCredentialRefreshStrategy,
-} from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { Delivery } from './delivery.ts'
 import { requireProvider } from './provider-service.ts'
-import { adminRpc, type Rpc } from './rpc.ts'
+import { damagedStatus, statusesOf, statusToWire } from './refresh-status.ts'
+import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
 import { checkWorkspace } from './validate.ts'
 
-/** OpenShell's sign for "no attempt comes by itself". */
-const PARKED = 2n ** 63n - 1n
-
 const PROVIDERS_PAGE = 1_000
-
-const RECOVERY: Readonly<Record<RecoveryAction, ProviderCredentialRefreshRecoveryAction>> = {
-  retry: ProviderCredentialRefreshRecoveryAction.RETRY,
-  reauthorize: ProviderCredentialRefreshRecoveryAction.REAUTHORIZE,
-  fix_configuration: ProviderCredentialRefreshRecoveryAction.FIX_CONFIGURATION,
-  investigate: ProviderCredentialRefreshRecoveryAction.INVESTIGATE,
-}
-
-const STRATEGIES: Readonly<Record<RefreshStrategy, ProviderCredentialRefreshStrategy>> = {
-  oauth2_refresh_token: ProviderCredentialRefreshStrategy.OAUTH2_REFRESH_TOKEN,
-  oauth2_client_credentials: ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS,
-  google_service_account_jwt: ProviderCredentialRefreshStrategy.GOOGLE_SERVICE_ACCOUNT_JWT,
-  aws_sts_assume_role: ProviderCredentialRefreshStrategy.AWS_STS_ASSUME_ROLE,
-  '': ProviderCredentialRefreshStrategy.UNSPECIFIED,
-}
 
 /** What the refresh methods need. */
 export interface RefreshServiceDeps {
@@ -48,7 +22,7 @@ export interface RefreshServiceDeps {
   readonly clock: Clock
   readonly task: RefreshTask
   readonly delivery: Delivery
-  readonly log: Log
+  readonly onChange: (provider: ProviderRecord) => void
 }
 
 /** The refresh methods of `openshell.v1.OpenShell`. */
@@ -56,68 +30,81 @@ export function refreshRpcs(deps: RefreshServiceDeps): readonly Rpc[] {
   const { method } = OpenShell
   return [
     adminRpc(method.getProviderRefreshStatus, async ({ provider, credentialKey, workspace }) => {
-      const providers =
+      const statuses =
         provider === ''
-          ? await allProviders(deps.store, checkWorkspace(workspace))
-          : [await requireProvider(deps.store, workspace, provider)]
-      const statuses = await Promise.all(providers.map(one => statusesOf(deps, one)))
-      const credentials = statuses
-        .flat()
-        .filter(status => credentialKey === '' || status.credentialKey === credentialKey)
-      return { credentials }
+          ? await allStatuses(deps, checkWorkspace(workspace))
+          : await statusesOf(deps, await requireProvider(deps.store, workspace, provider))
+      return {
+        credentials: statuses.filter(
+          status => credentialKey === '' || status.credentialKey === credentialKey,
+        ),
+      }
     }),
-    adminRpc(
-      method.rotateProviderCredential,
-      async ({ provider: name, credentialKey, workspace }) => {
-        const provider = await requireProvider(deps.store, workspace, name)
-        const credential = await requireCredential(deps.store, provider, credentialKey)
-        const outcome = await deps.task.force(provider, credential)
-        if (outcome === null) {
-          const waitMs = nextForcedAtMs(credential) - deps.clock.nowMs()
-          throw new AppError(
-            'failed_precondition',
-            `"${name}" was refreshed on demand a moment ago`,
-            {
-              hint: `Try again in ${Math.ceil(waitMs / 1_000)} s`,
-            },
-          )
-        }
-        if (outcome.kind === 'failed') {
-          const { message, code, advice } = outcome.failure
-          throw new AppError('mint_refused', `Cannot refresh "${name}": ${message} (${code})`, {
-            hint: advice,
-          })
-        }
-        if (outcome.kind === 'discarded') {
-          throw new AppError(
-            'version_conflict',
-            `"${name}" was changed, or is being refreshed by another gateway`,
-            { hint: 'Look at its refresh status and repeat the command' },
-          )
-        }
-        return { status: await statusToWire(deps, provider, outcome.credential) }
-      },
-    ),
-    adminRpc(method.deleteProviderRefresh, async ({ provider: name, credentialKey, workspace }) => {
+    changeRpc(method.rotateProviderCredential, 'refresh.rotate', async (request, note) => {
+      const { provider: name, credentialKey, workspace } = request
+      note({ workspace, provider: name })
+      const provider = await requireProvider(deps.store, workspace, name)
+      note({ workspace: provider.workspace, type: provider.type })
+      const credential = await requireCredential(deps.store, provider, credentialKey)
+      const why = { reason: 'person', who: 'admin' } as const
+      const outcome = await deps.task.force(credential, why)
+      const refreshed = rotated(deps, { name, credential, outcome })
+      note({ generation: refreshed.generation })
+      // Read anew: new material may have been promoted.
+      const standing = (await deps.store.getProviderById(provider.id)) ?? provider
+      return { status: await statusToWire(deps, standing, refreshed) }
+    }),
+    changeRpc(method.deleteProviderRefresh, 'refresh.delete', async (request, note) => {
+      const { provider: name, credentialKey, workspace } = request
+      note({ workspace, provider: name, outcome: 'unchanged' })
       const provider = await requireProvider(deps.store, workspace, name)
       const rows = await deps.store.listCredentials(provider.id)
       const row = rows.find(one => credentialKey === '' || one.key === credentialKey)
       if (row === undefined || row.isDisabled) return { deleted: false }
-      await disable(deps.store, row)
-      deps.log.info('refresh.disabled', { provider: name, workspace: provider.workspace })
-      deps.delivery.changed(provider.workspace)
+      await disable(deps, row)
+      note({ workspace: provider.workspace, type: provider.type, outcome: 'done' })
+      deps.onChange(provider)
       return { deleted: true }
     }),
   ]
+}
+
+/** The refreshed credential, or why there is none. */
+function rotated(
+  { clock }: RefreshServiceDeps,
+  attempt: {
+    readonly name: string
+    readonly credential: Credential
+    readonly outcome: RefreshOutcome | null
+  },
+): Credential {
+  const { name, credential, outcome } = attempt
+  if (outcome === null) {
+    const waitMs = nextForcedAtMs(credential) - clock.nowMs()
+    throw new AppError('failed_precondition', `"${name}" was refreshed on demand a moment ago`, {
+      hint: `Try again in ${Math.ceil(waitMs / 1_000)} s`,
+    })
+  }
+  if (outcome.kind === 'minted') return outcome.credential
+  if (outcome.kind === 'failed') {
+    const { message, code, advice } = outcome.failure
+    throw new AppError('mint_refused', `Cannot refresh "${name}": ${message} (${code})`, {
+      hint: advice,
+    })
+  }
+  throw new AppError(
+    'version_conflict',
+    `"${name}" was changed, or is being refreshed by another gateway`,
+    { hint: 'Look at its refresh status and repeat the command' },
+  )
 }
 
 /**
  * Stops refreshing a credential and serving its token. The row stays, so that a rotation or new
  * material brings it back; the write wins over a mint that is under way, which is then discarded.
  */
-async function disable(store: Store, row: Credential): Promise<void> {
-  const credential = { ...row, isDisabled: true, dueAtMs: null, claimedBy: '', claimedUntilMs: 0 }
-  const saved = await store.saveCredential({ credential, rotatedMaterial: new Map() })
+async function disable({ store, clock }: RefreshServiceDeps, row: Credential): Promise<void> {
+  const saved = await store.saveCredential(afterDisabling(row, clock.nowMs()), null)
   if (saved === null) {
     throw new AppError('version_conflict', 'The credential was changed by someone else meanwhile', {
       hint: 'Repeat the command',
@@ -141,61 +128,13 @@ async function requireCredential(
   )
 }
 
-/** Every provider of a workspace, or of all when it is null. */
-export async function allProviders(
-  store: Store,
-  workspace: string | null,
-): Promise<readonly ProviderRecord[]> {
-  const all: ProviderRecord[] = []
-  for (;;) {
-    const page = await store.listProviders(workspace, { limit: PROVIDERS_PAGE, offset: all.length })
-    all.push(...page)
-    if (page.length < PROVIDERS_PAGE) return all
+/** The statuses of a workspace, those of providers that cannot be read included. */
+async function allStatuses(deps: RefreshServiceDeps, workspace: string) {
+  const all = []
+  for (let offset = 0; ; offset += PROVIDERS_PAGE) {
+    const page = await deps.store.listProviders(workspace, { limit: PROVIDERS_PAGE, offset })
+    const statuses = await Promise.all(page.providers.map(one => statusesOf(deps, one)))
+    all.push(...statuses.flat(), ...page.damaged.map(damagedStatus))
+    if (page.providers.length + page.damaged.length < PROVIDERS_PAGE) return all
   }
-}
-
-async function statusesOf(
-  deps: RefreshServiceDeps,
-  provider: ProviderRecord,
-): Promise<readonly ProviderCredentialRefreshStatus[]> {
-  const credentials = await deps.store.listCredentials(provider.id)
-  return Promise.all(credentials.map(one => statusToWire(deps, provider, one)))
-}
-
-async function statusToWire(
-  deps: RefreshServiceDeps,
-  provider: ProviderRecord,
-  credential: Credential,
-): Promise<ProviderCredentialRefreshStatus> {
-  const { failure } = credential
-  const state = stateOf(credential, deps.clock.nowMs(), {
-    isRefreshing: deps.task.isRefreshing(credential),
-  })
-  const reach = await deps.delivery.reach(provider.workspace)
-  return create(ProviderCredentialRefreshStatusSchema, {
-    providerName: provider.name,
-    providerId: provider.id,
-    providerType: provider.type,
-    credentialKey: credential.key,
-    strategy: STRATEGIES[findProviderType(provider.type).strategyOf(provider)],
-    status: failure === null ? (credential.token === null ? 'configured' : 'refreshed') : 'error',
-    state,
-    expiresAtMs: BigInt(credential.token?.expiresAtMs ?? 0),
-    nextRefreshAtMs: credential.dueAtMs === null ? PARKED : BigInt(credential.dueAtMs),
-    lastRefreshAtMs: BigInt(credential.lastRefreshAtMs),
-    lastError: failure?.message ?? '',
-    lastErrorAtMs: failure === null ? 0n : BigInt(credential.lastAttemptAtMs),
-    recoveryAction:
-      failure === null
-        ? ProviderCredentialRefreshRecoveryAction.UNSPECIFIED
-        : RECOVERY[failure.recoveryAction],
-    failureCode: failure?.code ?? '',
-    failureClass: failure?.class ?? '',
-    advice: failure?.advice ?? '',
-    consecutiveFailures: credential.consecutiveFailures,
-    generation: BigInt(credential.generation),
-    revision: reach.revision,
-    routers: reach.routers,
-    routersCurrent: reach.routersCurrent,
-  })
 }

@@ -4,7 +4,11 @@ import { test } from 'node:test'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import { createRoster, type Watcher } from './roster.ts'
 
-const watcher = (sandboxId: string): Watcher => ({ sandboxId, acknowledged: null })
+const watcher = (sandboxId: string): Watcher => ({
+  sandboxId,
+  acknowledged: null,
+  pushedAtMs: null,
+})
 
 test('a leave that is said twice takes nobody off who came in between', () => {
   const roster = createRoster<Watcher>(new FakeClock())

@@ -8,13 +8,20 @@ export interface Watcher {
   readonly sandboxId: string
   /** The revision that it said it serves; null before its first word. */
   acknowledged: string | null
+  /** When the push was sent that it has not acknowledged yet, on the monotonic clock; else null. */
+  pushedAtMs: number | null
 }
 
-/** How far a revision has come. */
+/** How far a workspace's revision has come. */
 export interface Reach {
+  readonly workspace: string
   readonly revision: string
   readonly routers: number
   readonly routersCurrent: number
+  /** Those of the routers that watch instead of polling. */
+  readonly routersWatching: number
+  /** The age of the oldest push that waits for its acknowledgement; 0 when none does. */
+  readonly oldestPushMs: number
 }
 
 /** Who of each workspace's routers is there, and what each serves. */
@@ -45,6 +52,7 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
     const polls = polling.get(workspace) ?? new Map<string, Poll>()
     const oldestMs = clock.nowMs() - POLLER_MS
     for (const [sandboxId, poll] of polls) if (poll.atMs < oldestMs) polls.delete(sandboxId)
+    if (polls.size === 0) polling.delete(workspace)
     return polls
   }
 
@@ -75,7 +83,12 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
       const current =
         members.filter(member => member.acknowledged === revision).length +
         polls.filter(([, poll]) => poll.revision === revision).length
-      return { revision, routers: members.length + polls.length, routersCurrent: current }
+      const nowMs = clock.monotonicMs()
+      return {
+        ...{ workspace, revision, routersCurrent: current, routersWatching: members.length },
+        routers: members.length + polls.length,
+        oldestPushMs: Math.max(0, ...members.map(one => nowMs - (one.pushedAtMs ?? nowMs))),
+      }
     },
     workspaces: () => new Set([...watching.keys(), ...polling.keys()]),
   }

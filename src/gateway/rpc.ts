@@ -18,12 +18,14 @@ import type { SandboxRecord } from '../core/provider.ts'
 import type { Log } from '../system/log.ts'
 import { toStatus } from '../wire/errors.ts'
 import { EncodedMessage, encodeMessage, methodPath } from '../wire/grpc.ts'
+import { type Audit, type AuditAction, type AuditEntry, nameOfCaller, refusalOf } from './audit.ts'
 import type { Identity, Principal } from './identity.ts'
 
 /** What every call needs of the gateway. */
 interface RpcDeps {
   readonly identity: Identity
   readonly log: Log
+  readonly audit: Audit
 }
 
 /** One method of the gateway, ready to be registered. */
@@ -37,14 +39,42 @@ export function openRpc<I extends DescMessage, O extends DescMessage>(
   return unaryRpc(method, answer)
 }
 
-/** A method for people and their tools: the caller is an administrator. */
+/** A method by which administrators look at something. What changes anything is a {@link changeRpc}. */
 export function adminRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
 ): Rpc {
-  return unaryRpc(method, async (request, caller) => {
+  return unaryRpc(method, async (request, { caller }) => {
     requireAdmin(await caller())
     return answer(request)
+  })
+}
+
+/** Adds to the audit line of the call under way; what is known early stands in a refused one too. */
+export type Note = (note: Partial<Omit<AuditEntry, 'what' | 'who'>>) => void
+
+/** A method by which administrators change something: each call leaves one audit line, refused or not. */
+export function changeRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  what: AuditAction,
+  answer: (request: MessageShape<I>, note: Note) => Promise<MessageInitShape<O>>,
+): Rpc {
+  return unaryRpc(method, async (request, { caller, audit }) => {
+    let entry: AuditEntry = { what, who: 'unknown', outcome: 'done' }
+    const note: Note = more => {
+      entry = { ...entry, ...more }
+    }
+    try {
+      const principal = await caller()
+      entry = { ...entry, who: nameOfCaller(principal) }
+      requireAdmin(principal)
+      return await answer(request, note)
+    } catch (error) {
+      note(refusalOf(error))
+      throw error
+    } finally {
+      audit(entry)
+    }
   })
 }
 
@@ -56,7 +86,7 @@ export function sandboxRpc<I extends DescMessage, O extends DescMessage>(
     sandbox: SandboxRecord,
   ) => Promise<MessageInitShape<O> | EncodedMessage>,
 ): Rpc {
-  return unaryRpc(method, async (request, caller) =>
+  return unaryRpc(method, async (request, { caller }) =>
     answer(request, requireSandbox(await caller())),
   )
 }
@@ -94,19 +124,23 @@ export function sandboxStreamRpc<I extends DescMessage, O extends DescMessage>(
   }
 }
 
+/** What a method learns of the call besides its request. */
+interface Call {
+  readonly caller: () => Promise<Principal>
+  readonly audit: Audit
+}
+
 function unaryRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
-  answer: (
-    request: MessageShape<I>,
-    caller: () => Promise<Principal>,
-  ) => Promise<MessageInitShape<O> | EncodedMessage>,
+  answer: (request: MessageShape<I>, call: Call) => Promise<MessageInitShape<O> | EncodedMessage>,
 ): Rpc {
   return (server, deps) => {
     const accept: handleUnaryCall<MessageShape<I>, MessageInitShape<O> | EncodedMessage> = (
       call,
       callback,
     ) => {
-      const respond = async () => answer(call.request, () => callerOf(deps, call.metadata))
+      const caller = () => callerOf(deps, call.metadata)
+      const respond = async () => answer(call.request, { caller, audit: deps.audit })
       respond().then(
         response => callback(null, response),
         (error: unknown) => {

@@ -3,7 +3,6 @@ import { AppError } from '../core/errors.ts'
 import type { SandboxRecord } from '../core/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
-import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
 import {
   OpenShell,
@@ -11,7 +10,7 @@ import {
   SandboxPhase,
   SandboxSchema,
 } from '../wire/gen/openshell/v1/openshell_pb.ts'
-import { adminRpc, type Rpc } from './rpc.ts'
+import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
 import { uuid } from './uuid.ts'
 import { checkName, checkPage, checkWorkspace } from './validate.ts'
 
@@ -20,7 +19,6 @@ export interface SandboxServiceDeps {
   readonly store: Store
   readonly clock: Clock
   readonly random: Random
-  readonly log: Log
   readonly onDelete: (sandbox: SandboxRecord) => void
 }
 
@@ -28,7 +26,8 @@ export interface SandboxServiceDeps {
 export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
   const { method } = OpenShell
   return [
-    adminRpc(method.createSandbox, async ({ name, workspace }) => {
+    changeRpc(method.createSandbox, 'sandbox.create', async ({ name, workspace }, note) => {
+      note({ sandbox: name, workspace })
       const id = uuid(deps.random)
       const sandbox: SandboxRecord = {
         id,
@@ -36,8 +35,8 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
         name: name === '' ? `sandbox-${id.slice(0, 8)}` : checkName(name, 'sandbox'),
         createdAtMs: deps.clock.nowMs(),
       }
+      note({ sandbox: sandbox.name, workspace: sandbox.workspace })
       await deps.store.createSandbox(sandbox)
-      deps.log.info('sandbox.created', { sandbox: sandbox.name, workspace: sandbox.workspace })
       return { sandbox: sandboxToWire(sandbox) }
     }),
     adminRpc(method.getSandbox, async ({ name, workspace }) => ({
@@ -48,12 +47,14 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
       const sandboxes = await deps.store.listSandboxes(workspace, checkPage(request))
       return { sandboxes: sandboxes.map(sandboxToWire) }
     }),
-    adminRpc(method.deleteSandbox, async ({ name, workspace }) => {
+    changeRpc(method.deleteSandbox, 'sandbox.delete', async ({ name, workspace }, note) => {
+      note({ sandbox: name, workspace, outcome: 'unchanged' })
       const place = checkWorkspace(workspace)
+      note({ workspace: place })
       const sandbox = await deps.store.getSandbox(place, name)
       if (sandbox === null) return { deleted: false }
       const deleted = await deps.store.deleteSandbox(place, name)
-      if (deleted) deps.log.info('sandbox.deleted', { sandbox: name, workspace: place })
+      if (deleted) note({ outcome: 'done' })
       deps.onDelete(sandbox)
       return { deleted }
     }),

@@ -39,11 +39,12 @@ test('a new folder gets a key and a token, readable by the owner alone', async (
   assert.equal(state.masterKey.byteLength, 32)
   assert.match(state.adminToken.reveal(), /^[A-Za-z0-9_-]{43}$/)
   assert.equal(modeOf(folder), 0o700)
-  assert.deepEqual(readdirSync(folder).sort(), ['admin.token', 'master.key'])
+  assert.deepEqual(readdirSync(folder).sort(), ['admin.token', 'gateway.id', 'master.key'])
   for (const file of readdirSync(folder)) assert.equal(modeOf(path.join(folder, file)), 0o600)
   const again = await open(folder)
   assert.deepEqual(again.masterKey, state.masterKey)
   assert.ok(again.adminToken.equals(state.adminToken))
+  assert.equal(again.gatewayId, state.gatewayId)
 })
 
 test('gateways that start at once on a new folder agree', async () => {
@@ -51,8 +52,9 @@ test('gateways that start at once on a new folder agree', async () => {
   const states = await Promise.all(Array.from({ length: 20 }, () => open(folder)))
   const keys = new Set(states.map(state => Buffer.from(state.masterKey).toString('hex')))
   const tokens = new Set(states.map(state => state.adminToken.reveal()))
-  assert.deepEqual([keys.size, tokens.size], [1, 1])
-  assert.deepEqual(readdirSync(folder).sort(), ['admin.token', 'master.key'])
+  const ids = new Set(states.map(state => state.gatewayId))
+  assert.deepEqual([keys.size, tokens.size, ids.size], [1, 1, 1])
+  assert.deepEqual(readdirSync(folder).sort(), ['admin.token', 'gateway.id', 'master.key'])
 })
 
 test('what a killed gateway left half written does not stop the next', async () => {
@@ -82,7 +84,7 @@ test('a key that was handed in wins, and none is made', async () => {
   const key = base64(32)
   const state = await open(folder, { masterKey: new Secret(key) })
   assert.equal(Buffer.from(state.masterKey).toString('base64'), key)
-  assert.deepEqual(readdirSync(folder), ['admin.token'])
+  assert.deepEqual(readdirSync(folder).sort(), ['admin.token', 'gateway.id'])
   const file = path.join(root, 'key.txt')
   writeFileSync(file, `\n${key}\r\n`)
   const fromFile = await open(newFolder(), { masterKeyFile: file })

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 import type { Random } from '../system/random.ts'
+import { uuid } from './uuid.ts'
 
 const KEY_BYTES = 32
 
@@ -12,6 +13,8 @@ export interface StateDir {
   readonly path: string
   readonly masterKey: Uint8Array
   readonly adminToken: Secret
+  /** Names the folder in the store; gateways that share it are told apart by their address. */
+  readonly gatewayId: string
 }
 
 /**
@@ -43,6 +46,12 @@ export async function openStateDir(
     path: folder,
     masterKey: decodeKey(masterKey, options.masterKey === null ? keyFile : 'OPENSHELL_MASTER_KEY'),
     adminToken: await readOrMake(path.join(folder, 'admin.token'), { make: makeToken, random }),
+    gatewayId: (
+      await readOrMake(path.join(folder, 'gateway.id'), {
+        make: () => new Secret(uuid(random)),
+        random,
+      })
+    ).reveal(),
   }
 }
 

@@ -1,3 +1,5 @@
+import type { CancelSignal } from './cancellation.ts'
+
 /** Time, handed in. Only `real.ts` and the simulation make one. */
 export interface Clock {
   /** Wall-clock milliseconds since the epoch; may step. */
@@ -8,5 +10,5 @@ export interface Clock {
    * Resolves after `ms`, or as soon as `signal` aborts; it never rejects. Spans longer than 24 h are
    * cut to 24 h, because a timer beyond 2³¹ ms fires at once; callers re-check what they waited for.
    */
-  sleep(ms: number, signal: AbortSignal): Promise<void>
+  sleep(ms: number, signal: CancelSignal): Promise<void>
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { open, realpath } from 'node:fs/promises'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { pino } from 'pino'
 import { Agent, request } from 'undici'
 import type { Clock } from './clock.ts'
@@ -9,8 +10,12 @@ import type { Fetch } from './fetch.ts'
 import type { Files } from './files.ts'
 import type { Log, LogFields } from './log.ts'
 import type { Random } from './random.ts'
+import type { Vitals } from './vitals.ts'
 
 const SLEEP_MS_MAX = 86_400_000
+
+/** How fine the delay of the event loop is measured. */
+const LOOP_RESOLUTION_MS = 20
 
 /** The machine's own clocks. */
 export const realClock: Clock = {
@@ -85,6 +90,25 @@ export const realExecute: Execute = ({ command, environment, signal, outputBytes
   return promise
 }
 
+/** Begins to watch this process. The watch costs no JavaScript and keeps no program alive. */
+export function watchVitals(): Vitals {
+  const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
+  delay.enable()
+  return {
+    residentBytes: () => process.memoryUsage.rss(),
+    cpuSeconds() {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    },
+    loopDelayP99Seconds() {
+      // The histogram holds the time between two ticks of a timer, of which the span is not delay.
+      const delayMs = delay.percentile(99) / 1e6 - LOOP_RESOLUTION_MS
+      delay.reset()
+      return Math.max(delayMs, 0) / 1_000
+    },
+  }
+}
+
 /** How a program's log is written. */
 export interface LogOptions {
   readonly format: 'json' | 'pretty'
@@ -107,10 +131,11 @@ export function createLog(options: LogOptions): Log {
     },
     stream,
   )
-  const at =
-    (level: LogOptions['level']) =>
-    (event: string, fields: LogFields = {}) =>
-      logger[level](loggable(fields), event)
+  const at = (level: LogOptions['level']): Log['info'] =>
+    logger.isLevelEnabled(level)
+      ? (event, fields = {}) => logger[level](loggable(fields), event)
+      : // What nobody reads is not put together first.
+        () => {}
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 

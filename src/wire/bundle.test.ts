@@ -48,6 +48,7 @@ const auth: fc.Arbitrary<RouteAuth> = fc.oneof(
 const route: fc.Arbitrary<ResolvedRoute> = record({
   name: routeName,
   providerName: text,
+  providerId: text,
   providerType: text,
   baseUrl: fc.webUrl(),
   modelId: text,
@@ -61,6 +62,7 @@ const route: fc.Arbitrary<ResolvedRoute> = record({
   ),
   credential: text.map(value => new Secret(value)),
   expiresAtMs: fc.option(instant),
+  mandatoryAtMs: fc.option(instant),
   generation: count,
   timeoutMs: fc.integer({ min: 0, max: 86_400 }).map(seconds => seconds * 1_000),
 })

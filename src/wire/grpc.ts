@@ -16,6 +16,14 @@ export class EncodedMessage {
   constructor(bytes: Uint8Array) {
     this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
+
+  /**
+   * The message with more fields of its kind behind it. Protobuf merges them when it is read, so what
+   * is the same for all receivers is encoded once.
+   */
+  with(fields: Uint8Array): EncodedMessage {
+    return new EncodedMessage(Buffer.concat([this.bytes, fields]))
+  }
 }
 
 /** Presents a protobuf-es service to grpc-js. Paths are `/<package>.<Service>/<Method>`. */

@@ -57,7 +57,8 @@ test('a rotating refresh token serves through three turnovers and is never spent
   assert.ok(tokens.length >= 4, `${tokens.length} refreshes`)
   assert.equal(new Set(tokens).size, tokens.length, 'a refresh token was spent twice')
   assert.equal(tokens[0], provider.credentials.OAUTH2_REFRESH_TOKEN)
-  const [stored] = await world.store.listProviders('default', { limit: 10, offset: 0 })
+  const { providers } = await world.store.listProviders('default', { limit: 10, offset: 0 })
+  const [stored] = providers
   assert.equal(
     spent().includes(stored?.material.get('OAUTH2_REFRESH_TOKEN')?.reveal() ?? ''),
     false,

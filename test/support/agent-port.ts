@@ -13,6 +13,7 @@ import type { AgentRequest, AgentResponse } from '../../src/router/exchange.ts'
 import { parseTunnelAllowList } from '../../src/sandbox/destination.ts'
 import { openListener } from '../../src/sandbox/listener.ts'
 import { silentLog } from '../../src/system/log.ts'
+import { realClock } from '../../src/system/real.ts'
 
 /** A router of a few lines, as a test wants it. */
 type Serve = (request: AgentRequest, response: AgentResponse) => Promise<void>
@@ -64,6 +65,7 @@ export async function openAgentPort(allow: readonly string[] = []): Promise<Agen
     allowList: parseTunnelAllowList(allow),
     certificate: authority.issueLeaf('inference.local'),
     serve: (request, response) => agentPort.serve(request, response),
+    clock: realClock,
     log: silentLog,
   })
   const { port } = listener

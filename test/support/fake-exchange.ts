@@ -9,6 +9,7 @@ import type {
   UpstreamRequest,
   UpstreamResponse,
 } from '../../src/router/exchange.ts'
+import type { CancelSignal } from '../../src/system/cancellation.ts'
 
 /** An operation that keeps the path and replaces the model; give what differs. */
 export function operationOf(rest: Partial<Operation> = {}): Operation {
@@ -30,6 +31,7 @@ export function routeOf(rest: Partial<ResolvedRoute> = {}): ResolvedRoute {
   return {
     name: 'inference.local',
     providerName: 'acme',
+    providerId: 'provider-1',
     providerType: 'generic',
     baseUrl: 'https://api.acme.test',
     modelId: 'acme-1',
@@ -40,6 +42,7 @@ export function routeOf(rest: Partial<ResolvedRoute> = {}): ResolvedRoute {
     deadToken: [],
     credential: new Secret('token-1'),
     expiresAtMs: null,
+    mandatoryAtMs: null,
     generation: 0,
     timeoutMs: 0,
     ...rest,
@@ -159,7 +162,7 @@ export function answerOf(
 }
 
 /** Never resolves; rejects when the signal aborts, as a transport does. */
-export function untilAborted(signal: AbortSignal): Promise<never> {
+export function untilAborted(signal: CancelSignal): Promise<never> {
   return new Promise((_, reject) => {
     const abort = (): void => reject(new Error('aborted'))
     signal.addEventListener('abort', abort, { once: true })

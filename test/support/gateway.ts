@@ -13,6 +13,7 @@ import type { Bundle } from '../../src/core/bundle.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { AppError } from '../../src/core/errors.ts'
 import { Secret } from '../../src/core/secret.ts'
+import { createAudit } from '../../src/gateway/audit.ts'
 import { type Gateway, startGateway } from '../../src/gateway/gateway.ts'
 import { startLab } from '../../src/lab/lab.ts'
 import type { Lab } from '../../src/lab/running-lab.ts'
@@ -28,7 +29,9 @@ import {
   realFetch,
   realFiles,
   realRandom,
+  watchVitals,
 } from '../../src/system/real.ts'
+import type { Tracer } from '../../src/system/trace.ts'
 import { bundleFromWire } from '../../src/wire/bundle.ts'
 import { callUnary, type GatewayChannel, openChannel, openStream } from '../../src/wire/client.ts'
 import { Delivery } from '../../src/wire/gen/openshell/delivery/v1/delivery_pb.ts'
@@ -72,6 +75,8 @@ export interface TestGatewaySetup {
   readonly clock?: Clock
   readonly isAuthRequired?: boolean
   readonly tokenLifetimeMs?: number
+  /** Records the refreshes; nothing does by default. */
+  readonly tracer?: Tracer
   /** Endpoints that the gateway may reach besides the lab. */
   readonly alsoAllow?: readonly string[]
   /** The gateway's disk; the machine's own by default. */
@@ -100,6 +105,7 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
     const outside = {
       ...{ clock, random: realRandom, fetch: realFetch, log },
       ...{ files: setup.files ?? realFiles, execute: realExecute },
+      ...{ audit: createAudit(log), vitals: watchVitals(), tracer: setup.tracer ?? null },
     }
     const store = await openStore({ ...outside, masterKey }, `sqlite:${folder}/gateway.db`)
     const gateway = await startGateway(
@@ -113,6 +119,7 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
           subjectTokenDirs: setup.subjectTokenDirs ?? [],
           mayExecute: setup.mayExecute ?? false,
         },
+        gatewayId: 'gateway-1',
         sweepMs: 600_000,
         version: '1.2.3',
       },

@@ -18,6 +18,7 @@ export async function startRouter(
   const running = serveSandbox({
     ...{ gatewayEndpoint: world.origin, adminToken: () => world.adminToken, workspace, name },
     ...{ allow: [], listen: '127.0.0.1:0', pollIntervalMs: 30_000, environment: {} },
+    tracing: { collector: null, isPassedUpstream: false },
     ...{ log: silentLog, sandboxToken: () => null, output: 'json', onReady: resolve },
     stop: stop.signal,
   })

@@ -35,6 +35,7 @@ export function world(options: {
   if (options.routes !== undefined) table.swap(bundleOf(options.routes))
   const { upstream, seen } = fakeUpstream(options.script ?? hello)
   const reports: number[] = []
+  const reasons: string[] = []
   const lines: string[] = []
   const note = (event: string, fields: unknown): void => {
     lines.push(`${event} ${JSON.stringify(fields)}`)
@@ -45,8 +46,9 @@ export function world(options: {
     clock,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     log: { ...silentLog, debug: note, info: note, warn: note, error: note },
-    reportRejected: route => {
+    reportRejected: (route, { reason }) => {
       reports.push(route.generation)
+      reasons.push(reason)
       return (
         options.report?.() ??
         Promise.resolve({ outcome: 'refreshing', message: '', nextAttemptAtMs: 0 })
@@ -58,7 +60,7 @@ export function world(options: {
     const heard = new HeardAnswer()
     return { heard, leave, done: forward(deps, request, heard) }
   }
-  return { clock, table, seen, reports, lines, deps, ask }
+  return { clock, table, seen, reports, reasons, lines, deps, ask }
 }
 
 /** A route whose token dies in an hour and is refreshed on a 401. */

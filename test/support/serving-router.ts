@@ -21,6 +21,7 @@ export async function startServingRouter(world: TestGateway): Promise<ServingRou
     allow: [],
     listen: '127.0.0.1:0',
     pollIntervalMs: 30_000,
+    tracing: { collector: null, isPassedUpstream: false },
     environment: {},
     log: silentLog,
     output: 'text',

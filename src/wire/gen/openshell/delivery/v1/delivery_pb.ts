@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openshell/delivery/v1/delivery.proto.
  */
 export const file_openshell_delivery_v1_delivery: GenFile = /*@__PURE__*/
-  fileDesc("CiRvcGVuc2hlbGwvZGVsaXZlcnkvdjEvZGVsaXZlcnkucHJvdG8SFW9wZW5zaGVsbC5kZWxpdmVyeS52MSIvChtXYXRjaEluZmVyZW5jZUJ1bmRsZVJlcXVlc3QSEAoIcmV2aXNpb24YASABKAkiYgocV2F0Y2hJbmZlcmVuY2VCdW5kbGVSZXNwb25zZRJCCgZidW5kbGUYASABKAsyMi5vcGVuc2hlbGwuaW5mZXJlbmNlLnYxLkdldEluZmVyZW5jZUJ1bmRsZVJlc3BvbnNlIlcKGlJlcG9ydFJlamVjdGVkVG9rZW5SZXF1ZXN0EhUKDXByb3ZpZGVyX25hbWUYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIOCgZzdGF0dXMYAyABKA0iWwobUmVwb3J0UmVqZWN0ZWRUb2tlblJlc3BvbnNlEg8KB291dGNvbWUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIaChJuZXh0X2F0dGVtcHRfYXRfbXMYAyABKAMiRAoZQ3JlYXRlU2FuZGJveFRva2VuUmVxdWVzdBIUCgxzYW5kYm94X25hbWUYASABKAkSEQoJd29ya3NwYWNlGAIgASgJIj8KGkNyZWF0ZVNhbmRib3hUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEhIKCnNhbmRib3hfaWQYAiABKAkyiQMKCERlbGl2ZXJ5EoMBChRXYXRjaEluZmVyZW5jZUJ1bmRsZRIyLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5XYXRjaEluZmVyZW5jZUJ1bmRsZVJlcXVlc3QaMy5vcGVuc2hlbGwuZGVsaXZlcnkudjEuV2F0Y2hJbmZlcmVuY2VCdW5kbGVSZXNwb25zZSgBMAESfAoTUmVwb3J0UmVqZWN0ZWRUb2tlbhIxLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5SZXBvcnRSZWplY3RlZFRva2VuUmVxdWVzdBoyLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5SZXBvcnRSZWplY3RlZFRva2VuUmVzcG9uc2USeQoSQ3JlYXRlU2FuZGJveFRva2VuEjAub3BlbnNoZWxsLmRlbGl2ZXJ5LnYxLkNyZWF0ZVNhbmRib3hUb2tlblJlcXVlc3QaMS5vcGVuc2hlbGwuZGVsaXZlcnkudjEuQ3JlYXRlU2FuZGJveFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_openshell_inference_v1_inference]);
+  fileDesc("CiRvcGVuc2hlbGwvZGVsaXZlcnkvdjEvZGVsaXZlcnkucHJvdG8SFW9wZW5zaGVsbC5kZWxpdmVyeS52MSIvChtXYXRjaEluZmVyZW5jZUJ1bmRsZVJlcXVlc3QSEAoIcmV2aXNpb24YASABKAkidgocV2F0Y2hJbmZlcmVuY2VCdW5kbGVSZXNwb25zZRJCCgZidW5kbGUYASABKAsyMi5vcGVuc2hlbGwuaW5mZXJlbmNlLnYxLkdldEluZmVyZW5jZUJ1bmRsZVJlc3BvbnNlEhIKCnNlbnRfYXRfbXMYAiABKAMiZwoaUmVwb3J0UmVqZWN0ZWRUb2tlblJlcXVlc3QSFQoNcHJvdmlkZXJfbmFtZRgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEg4KBnN0YXR1cxgDIAEoDRIOCgZyZWFzb24YBCABKAkiWwobUmVwb3J0UmVqZWN0ZWRUb2tlblJlc3BvbnNlEg8KB291dGNvbWUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIaChJuZXh0X2F0dGVtcHRfYXRfbXMYAyABKAMiRAoZQ3JlYXRlU2FuZGJveFRva2VuUmVxdWVzdBIUCgxzYW5kYm94X25hbWUYASABKAkSEQoJd29ya3NwYWNlGAIgASgJIj8KGkNyZWF0ZVNhbmRib3hUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEhIKCnNhbmRib3hfaWQYAiABKAkyiQMKCERlbGl2ZXJ5EoMBChRXYXRjaEluZmVyZW5jZUJ1bmRsZRIyLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5XYXRjaEluZmVyZW5jZUJ1bmRsZVJlcXVlc3QaMy5vcGVuc2hlbGwuZGVsaXZlcnkudjEuV2F0Y2hJbmZlcmVuY2VCdW5kbGVSZXNwb25zZSgBMAESfAoTUmVwb3J0UmVqZWN0ZWRUb2tlbhIxLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5SZXBvcnRSZWplY3RlZFRva2VuUmVxdWVzdBoyLm9wZW5zaGVsbC5kZWxpdmVyeS52MS5SZXBvcnRSZWplY3RlZFRva2VuUmVzcG9uc2USeQoSQ3JlYXRlU2FuZGJveFRva2VuEjAub3BlbnNoZWxsLmRlbGl2ZXJ5LnYxLkNyZWF0ZVNhbmRib3hUb2tlblJlcXVlc3QaMS5vcGVuc2hlbGwuZGVsaXZlcnkudjEuQ3JlYXRlU2FuZGJveFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_openshell_inference_v1_inference]);
 
 /**
  * Sent once at the start and after each bundle that was put to use.
@@ -43,6 +43,13 @@ export type WatchInferenceBundleResponse = Message<"openshell.delivery.v1.WatchI
    * @generated from field: openshell.inference.v1.GetInferenceBundleResponse bundle = 1;
    */
   bundle?: GetInferenceBundleResponse | undefined;
+
+  /**
+   * The gateway's clock at this very push: a router judges by it, whatever its own clock shows.
+   *
+   * @generated from field: int64 sent_at_ms = 2;
+   */
+  sentAtMs: bigint;
 };
 
 /**
@@ -72,6 +79,13 @@ export type ReportRejectedTokenRequest = Message<"openshell.delivery.v1.ReportRe
    * @generated from field: uint32 status = 3;
    */
   status: number;
+
+  /**
+   * What the upstream said, for people: one line, without the token.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
 };
 
 /**

@@ -1,0 +1,155 @@
+import type { RequestListener } from 'node:http'
+import type { ProviderRecord } from '../core/provider.ts'
+import type { ProviderRules } from '../providers/provider-type.ts'
+import {
+  type CredentialRefresher,
+  createRefresher,
+  type RefresherDeps,
+} from '../providers/refresher.ts'
+import { findProviderType } from '../providers/registry.ts'
+import { createRefreshTask } from '../refresh/task.ts'
+import type { DeletedProvider, Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Execute } from '../system/execute.ts'
+import type { Fetch } from '../system/fetch.ts'
+import type { Files } from '../system/files.ts'
+import type { Log } from '../system/log.ts'
+import type { Random } from '../system/random.ts'
+import type { Tracer } from '../system/trace.ts'
+import type { Vitals } from '../system/vitals.ts'
+import type { Audit } from './audit.ts'
+import { buildBundle } from './bundle-builder.ts'
+import { createDelivery } from './delivery.ts'
+import { deliveryRpcs } from './delivery-service.ts'
+import { doctorRpcs } from './doctor-service.ts'
+import { createHealth, healthRpcs } from './health.ts'
+import { createHttp } from './http.ts'
+import type { Identity } from './identity.ts'
+import { inferenceRpcs } from './inference-service.ts'
+import { createMetrics } from './metrics.ts'
+import { createProviderDesk } from './provider-desk.ts'
+import { providerRpcs } from './provider-service.ts'
+import { refreshRpcs } from './refresh-service.ts'
+import { traceRefreshes } from './refresh-traces.ts'
+import { createReporting } from './reporting.ts'
+import type { Rpc } from './rpc.ts'
+import { sandboxRpcs } from './sandbox-service.ts'
+import { watchStore } from './store-watch.ts'
+
+/** The outside world of a gateway. */
+export interface GatewayDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly random: Random
+  readonly fetch: Fetch
+  readonly files: Files
+  readonly execute: Execute
+  readonly log: Log
+  readonly audit: Audit
+  readonly vitals: Vitals
+  /** Null records nothing. */
+  readonly tracer: Tracer | null
+}
+
+/** What a gateway is told, its port and its credentials apart. */
+export interface CompositionConfig {
+  /** Names this gateway in the store, the same after a restart; no two gateways share one. */
+  readonly gatewayId: string
+  readonly rules: ProviderRules
+  /** The longest sleep of the refresh task. */
+  readonly sweepMs: number
+  readonly version: string
+}
+
+/** All of a gateway but its port. */
+export interface Composition {
+  /** Every method, ready to be registered. */
+  readonly rpcs: readonly Rpc[]
+  /** What is answered over HTTP/1.1. */
+  readonly http: RequestListener
+  /** Refreshes and delivers until the gateway stops; attempts under way then finish. */
+  run(): Promise<void>
+}
+
+/**
+ * Composes a gateway over a store, without a port: whoever has the methods may call them. Nothing
+ * runs before `run`; `stopping` ends that and every stream.
+ */
+export async function composeGateway(
+  outside: GatewayDeps & { readonly identity: Identity; readonly stopping: AbortSignal },
+  config: CompositionConfig,
+): Promise<Composition> {
+  const store = watchStore(outside.store, () => metrics.storeTrouble())
+  const deps = { ...outside, store }
+  const { clock, log, identity, stopping } = deps
+  const { rules } = config
+  const refresherOf = createRefresherTable({ ...deps, rules })
+  const delivery = createDelivery({
+    build: place => buildBundle({ store, clock, rules }, place),
+    onDelivered: elapsedMs => metrics.bundleDelivered(elapsedMs),
+    clock,
+    log,
+  })
+  const metrics = createMetrics({
+    ...{ ...deps, version: config.version, reaches: delivery.reaches },
+    isRefreshing: credential => task.isRefreshing(credential),
+    hostsDown: () => task.hostsDown(),
+  })
+  const reporting = createReporting({ ...deps, metrics: metrics.credentials })
+  const traces = traceRefreshes({ ...deps, refresherOf })
+  const task = createRefreshTask(
+    {
+      ...{ ...deps, ...traces, owner: config.gatewayId },
+      onOutcome(event) {
+        traces.ended(event)
+        reporting.attempted(event)
+        delivery.changed(event.provider.workspace)
+      },
+    },
+    { sweepMs: config.sweepMs },
+  )
+  const onChange = (provider: DeletedProvider): void => {
+    task.wake()
+    delivery.changed(provider.workspace)
+    reporting.changed(provider)
+  }
+  const health = createHealth({ store, version: config.version })
+  const desk = createProviderDesk({
+    ...{ ...deps, owner: config.gatewayId, rules, onChange, refresherOf: traces.refresherOf },
+    onMint: reporting.attempted,
+  })
+  const rpcs = [
+    ...healthRpcs(health),
+    ...providerRpcs({ ...deps, desk, onDelete: onChange }),
+    ...refreshRpcs({ store, clock, task, delivery, onChange }),
+    ...doctorRpcs({ ...deps, rules }),
+    ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
+    ...sandboxRpcs({ ...deps, onDelete: delivery.dismiss }),
+    ...deliveryRpcs({
+      ...{ store, clock, log, delivery, task, identity, stopping },
+      onRejected: metrics.credentials.rejected,
+    }),
+  ]
+  await reporting.begin()
+  return {
+    rpcs,
+    http: createHttp({ health, metrics, log }),
+    async run() {
+      await Promise.all([task.run(stopping), delivery.run(stopping)])
+    },
+  }
+}
+
+/** One refresher a type, because a refresher remembers what it learnt of the vendor's clock. */
+function createRefresherTable(
+  deps: RefresherDeps,
+): (provider: ProviderRecord) => CredentialRefresher {
+  const made = new Map<string, CredentialRefresher>()
+  return provider => {
+    const known = made.get(provider.type)
+    if (known !== undefined) return known
+    const refresher = createRefresher(findProviderType(provider.type), deps)
+    made.set(provider.type, refresher)
+    return refresher
+  }
+}

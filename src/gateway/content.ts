@@ -1,0 +1,19 @@
+import type { ProviderContent } from '../core/provider.ts'
+
+/** Whether two contents hold the same material and configuration. */
+export function isSameContent(one: ProviderContent, other: ProviderContent): boolean {
+  const isSameMaterial = isSameMap(one.material, other.material, (a, b) => a.equals(b))
+  return isSameMaterial && isSameMap(one.config, other.config, (a, b) => a === b)
+}
+
+function isSameMap<V>(
+  one: ReadonlyMap<string, V>,
+  other: ReadonlyMap<string, V>,
+  equals: (a: V, b: V) => boolean,
+): boolean {
+  if (one.size !== other.size) return false
+  return [...one].every(([key, value]) => {
+    const twin = other.get(key)
+    return twin !== undefined && equals(value, twin)
+  })
+}

@@ -1,0 +1,94 @@
+import type { RefreshEvent } from '../refresh/attempt.ts'
+import type { DeletedProvider, Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
+import type { Log } from '../system/log.ts'
+import { type Audit, mintEntry } from './audit.ts'
+import type { CredentialMetrics } from './credential-metrics.ts'
+
+const PROVIDERS_PAGE = 1_000
+
+/** Tells the log, the audit and the metrics of the credentials' lives. */
+export interface Reporting {
+  attempted(event: RefreshEvent): void
+  /** A provider or its credentials were changed otherwise, or deleted. */
+  changed(provider: DeletedProvider): void
+  /** Tells of what stands already. */
+  begin(): Promise<void>
+}
+
+/** Builds the reporting. What it cannot read it leaves out and says so; it never throws. */
+export function createReporting(deps: {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Log
+  readonly audit: Audit
+  readonly metrics: CredentialMetrics
+}): Reporting {
+  const { store, log, metrics } = deps
+  let reading: Promise<void> = Promise.resolve()
+
+  const complain = (error: unknown): void => log.warn('metrics.incomplete', { error })
+  const stand = (provider: DeletedProvider): Promise<void> =>
+    store
+      .listCredentials(provider.id)
+      .then(rows => metrics.stand(provider, rows))
+      .catch(complain)
+  /** One reading after the other, so that the one begun last has the last word. */
+  const read = (work: () => Promise<void>): Promise<void> => {
+    reading = reading.then(work).catch(complain)
+    return reading
+  }
+
+  return {
+    attempted(event) {
+      logAttempt(log, event, deps.clock.nowMs())
+      deps.audit(mintEntry(event))
+      if (event.cause.reason !== 'first') return metrics.attempted(event)
+      // What is tried first may never be stored; only the store knows how the provider stands now.
+      void read(() => stand(event.provider)).then(() => metrics.attempted(event))
+    },
+    changed: provider => void read(() => stand(provider)),
+    begin: () =>
+      read(async () => {
+        for (let offset = 0; ; offset += PROVIDERS_PAGE) {
+          const page = { limit: PROVIDERS_PAGE, offset }
+          const { providers, damaged } = await store.listProviders(null, page)
+          for (const provider of providers) await stand(provider)
+          if (providers.length + damaged.length < PROVIDERS_PAGE) return
+        }
+      }),
+  }
+}
+
+function logAttempt(
+  log: Log,
+  { provider, cause, outcome, elapsedMs }: RefreshEvent,
+  nowMs: number,
+): void {
+  const fields = {
+    provider: provider.name,
+    workspace: provider.workspace,
+    reason: cause.reason,
+    elapsedMs: Math.round(elapsedMs),
+  }
+  if (outcome.kind === 'discarded') {
+    log.info('refresh.discarded', fields)
+    return
+  }
+  const { credential } = outcome
+  const dueInMs = credential.dueAtMs === null ? null : credential.dueAtMs - nowMs
+  if (outcome.kind === 'minted') {
+    const expiresInMs = (credential.token?.expiresAtMs ?? nowMs) - nowMs
+    log.info('refresh.done', { ...fields, generation: credential.generation, expiresInMs, dueInMs })
+    return
+  }
+  const { failure } = outcome
+  log.warn('refresh.failed', {
+    ...fields,
+    dueInMs,
+    class: failure.class,
+    code: failure.code,
+    message: failure.message,
+    consecutiveFailures: credential.consecutiveFailures,
+  })
+}
