@@ -19,6 +19,9 @@ const HELD_BYTES_MAX = 64 * 1024
 
 const COMMA = Buffer.from(',')
 
+/** The members that matter in every body. */
+const NAMES: readonly string[] = ['model', 'stream', 'anthropic_version']
+
 /**
  * Edits the top level of a JSON body in the bytes, chunk by chunk, and re-serialises nothing: what
  * it gives out are views of the chunks it was given, with the edits between them.
@@ -28,19 +31,11 @@ const COMMA = Buffer.from(',')
  * brace. Members to be added come first, right behind the opening brace; once pieces were taken
  * before the end of the body was seen, they come last.
  */
-export class BodyEdit {
+export class BodyEdit implements TopLevelSink {
   readonly #rules: EditRules
   readonly #model: Uint8Array
   readonly #scanner: TopLevelScanner
-  readonly #removed: ReadonlySet<string>
-  readonly #sink: TopLevelSink = {
-    opened: at => this.#opened(at),
-    key: (name, at) => this.#key(name, at),
-    valueStarted: at => this.#valueStarted(at),
-    valueEnded: (at, { isTrue }) => this.#valueEnded(at, isTrue),
-    comma: at => this.#comma(at),
-    closed: at => this.#closed(at),
-  }
+  readonly #removed: readonly string[]
 
   /** Given out by `take`, in order. */
   #pieces: Uint8Array[] = []
@@ -65,11 +60,9 @@ export class BodyEdit {
   constructor(rules: EditRules) {
     this.#rules = rules
     this.#model = Buffer.from(JSON.stringify(rules.modelId))
-    this.#removed = new Set(rules.model === 'remove' ? [...rules.removed, 'model'] : rules.removed)
-    this.#scanner = new TopLevelScanner([
-      ...['model', 'stream', 'anthropic_version'],
-      ...rules.removed,
-    ])
+    this.#removed = rules.model === 'remove' ? [...rules.removed, 'model'] : rules.removed
+    const { removed } = rules
+    this.#scanner = new TopLevelScanner(removed.length === 0 ? NAMES : [...NAMES, ...removed])
   }
 
   /** The body's top-level `stream`; false when it is absent or anything but `true`. */
@@ -92,7 +85,7 @@ export class BodyEdit {
     this.#chunk = this.#carried === null ? chunk : Buffer.concat([this.#carried, chunk])
     this.#from = 0
     if (this.#heldFrom !== -1) this.#heldFrom = 0
-    const settled = this.#scanner.push(this.#chunk, this.#sink)
+    const settled = this.#scanner.push(this.#chunk, this)
     this.#settle(settled)
     this.#carried = settled < this.#chunk.length ? this.#chunk.subarray(settled) : null
     this.#limitHeld()
@@ -111,16 +104,16 @@ export class BodyEdit {
     return pieces
   }
 
-  #opened(at: number): void {
+  opened(at: number): void {
     this.#settle(at + 1)
     if (this.#gap !== -1) this.#gap = this.#pieces.length
   }
 
-  #key(name: string, at: number): void {
+  key(name: string, at: number): void {
     this.#member = name
     if (name === 'model') this.#hasModel = true
     if (name === 'anthropic_version') this.#hasVersion = true
-    if (this.#removed.has(name)) {
+    if (this.#removed.includes(name)) {
       this.#settle(at)
       this.#isDropping = true
       return
@@ -131,14 +124,14 @@ export class BodyEdit {
     this.#heldFrom = -1
   }
 
-  #valueStarted(at: number): void {
+  valueStarted(at: number): void {
     if (this.#member !== 'model' || this.#rules.model !== 'replace') return
     this.#settle(at)
     this.#pieces.push(this.#model)
     this.#isDropping = true
   }
 
-  #valueEnded(at: number, isTrue: boolean): void {
+  valueEnded(at: number, { isTrue }: { readonly isTrue: boolean }): void {
     if (this.#member === 'model' && this.#rules.model === 'replace') this.#keepFrom(at)
     if (this.#member !== 'stream') return
     // Readers disagree on which of two wins, and the path must not say another thing than the body.
@@ -151,16 +144,16 @@ export class BodyEdit {
     this.#stream = isTrue
   }
 
-  #comma(at: number): void {
+  comma(at: number): void {
     if (this.#isDropping) {
       this.#keepFrom(at + 1)
       if (this.#heldFrom !== -1) this.#heldFrom = at + 1
-    } else if (this.#removed.size > 0) {
+    } else if (this.#removed.length > 0) {
       this.#heldFrom = at
     }
   }
 
-  #closed(at: number): void {
+  closed(at: number): void {
     if (this.#isDropping) {
       this.#keepFrom(at)
       this.#held = []

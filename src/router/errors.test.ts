@@ -23,6 +23,7 @@ test('each code has its status and its type in both dialects', () => {
   const ROWS: readonly (readonly [RouterErrorCode, number, string, string])[] = [
     ['not_found', 404, 'not_found_error', 'invalid_request_error'],
     ['method_not_allowed', 405, 'invalid_request_error', 'invalid_request_error'],
+    ['origin_forbidden', 403, 'permission_error', 'invalid_request_error'],
     ['bad_request', 400, 'invalid_request_error', 'invalid_request_error'],
     ['body_too_large', 413, 'request_too_large', 'invalid_request_error'],
     ['protocol_unsupported', 400, 'invalid_request_error', 'invalid_request_error'],

@@ -23,6 +23,7 @@ const ERROR_KINDS = {
     anthropic: 'invalid_request_error',
     openai: 'invalid_request_error',
   },
+  origin_forbidden: { status: 403, anthropic: 'permission_error', openai: 'invalid_request_error' },
   bad_request: { status: 400, anthropic: 'invalid_request_error', openai: 'invalid_request_error' },
   body_too_large: { status: 413, anthropic: 'request_too_large', openai: 'invalid_request_error' },
   protocol_unsupported: {
@@ -44,6 +45,7 @@ const ERROR_KINDS = {
 
 /** The exception that AWS SDKs know for such a status; those for 5xx make them try again. */
 const AWS_EXCEPTIONS: ReadonlyMap<number, string> = new Map([
+  [403, 'AccessDeniedException'],
   [404, 'ResourceNotFoundException'],
   [500, 'InternalServerException'],
   [502, 'ServiceUnavailableException'],

@@ -1,3 +1,5 @@
+import type { CancelSignal } from '../system/cancellation.ts'
+
 /**
  * An agent's request as an ordinary value, so that the data path is tested without a socket.
  * Header lists alternate name and value, as received and in order, repeated names kept.
@@ -10,7 +12,23 @@ export interface AgentRequest {
   /** Chunks as they come; iterating pulls, so backpressure reaches the agent. */
   readonly body: AsyncIterable<Uint8Array>
   /** Aborts when the agent is gone. */
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
+}
+
+/**
+ * A body of which every byte is there already. Whoever sees that it is one may take the pieces at once
+ * instead of pulling them one by one; it can be read more than once.
+ */
+export class WholeBody implements AsyncIterable<Uint8Array> {
+  readonly pieces: readonly Uint8Array[]
+
+  constructor(pieces: readonly Uint8Array[]) {
+    this.pieces = pieces
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, undefined> {
+    yield* this.pieces
+  }
 }
 
 /** Where the answer to an agent goes. `start` comes first and once. */
@@ -37,7 +55,7 @@ export interface UpstreamRequest {
   /** Bytes of the body when known, else null (chunked). */
   readonly contentLength: number | null
   /** Aborting cancels the request at once, also in the middle of the answer. */
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
 }
 
 /** A vendor's answer, status and bytes untouched. */

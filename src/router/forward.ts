@@ -1,29 +1,31 @@
-import type { Bundle } from '../core/bundle.ts'
 import type { Operation, Protocol, ResolvedRoute, VersionRule } from '../core/route.ts'
 import { Attempt } from './attempt.ts'
 import type { EditRules } from './body-edit.ts'
+import { type Dialect, errorAnswer, RouterError, upstreamFailure } from './errors.ts'
 import {
-  type Dialect,
-  errorAnswer,
-  RouterError,
-  routeUnavailable,
-  upstreamFailure,
-} from './errors.ts'
-import type {
-  AgentRequest,
-  AgentResponse,
-  Upstream,
-  UpstreamRequest,
-  UpstreamResponse,
+  type AgentRequest,
+  type AgentResponse,
+  type Upstream,
+  type UpstreamRequest,
+  type UpstreamResponse,
+  WholeBody,
 } from './exchange.ts'
-import { freshRoute } from './freshness.ts'
+import { freshRoute, isReady } from './freshness.ts'
 import { dialectOf, type Match, matchRequest } from './match.ts'
 import { modelAnswer } from './model-list.ts'
+import { refuseForeignPage } from './origin.ts'
 import { deadTokenRule, judgeRefusal } from './refusal.ts'
 import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
-import { type RenewalDeps, rejected, renewedRoute } from './renewal.ts'
-import { type RequestBody, readBody } from './request-body.ts'
+import {
+  type RefusedRoute,
+  type RenewalDeps,
+  rejected,
+  rejectedAgain,
+  renewedRoute,
+} from './renewal.ts'
+import { editWhole, type RequestBody, readBody } from './request-body.ts'
 import { headerValue, upstreamHeaders, upstreamTarget } from './rewrite.ts'
+import { agentsRoute, servingRoute } from './serving-route.ts'
 import { signedHead } from './sigv4.ts'
 import { ANSWER_TRANSLATORS } from './translate/translators.ts'
 import {
@@ -82,7 +84,7 @@ type UpstreamHead = Pick<UpstreamRequest, 'origin' | 'path' | 'method' | 'header
 const INCOMPLETE = "The provider's API did not complete its answer. Try again"
 
 /** How a try at the upstream ended. */
-type TryEnd = RelayEnd | { readonly kind: 'rejected'; readonly route: ResolvedRoute }
+type TryEnd = RelayEnd | ({ readonly kind: 'rejected' } & RefusedRoute)
 
 /**
  * Serves one request of an agent, from its head to the last byte of the answer. The agent gets
@@ -138,9 +140,10 @@ async function outcomeOf(deps: ForwardDeps, passage: Passage): Promise<Outcome> 
 
 async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
   const { request, response } = passage
+  refuseForeignPage(request)
   const match = matchRequest(request)
   passage.protocol = match.protocol
-  const route = servingRoute(deps.table.current(), deps.clock.nowMs())
+  const route = agentsRoute(deps.table.current()) ?? (await servingRoute(deps, request.signal))
   passage.providerName = route.providerName
   const operation = route.operations.find(one => one.protocol === match.protocol)
   if (operation === undefined) {
@@ -148,9 +151,9 @@ async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
     return answerWhole(modelAnswer(route, match.suffix), response, { isHead: false })
   }
   // Looked at before the body too, so that an agent does not send a body in vain.
-  const fresh = await freshRoute(deps, route, request.signal)
+  const fresh = isReady(deps, route) ? route : await freshRoute(deps, route, request.signal)
   const call = await readCall(deps, passage, { match, operation, route: fresh })
-  return serveUpstream(deps, passage, { call, route: fresh })
+  return await serveUpstream(deps, passage, { call, route: fresh })
 }
 
 /** Reads the body as far as needed, edited or translated. */
@@ -177,11 +180,11 @@ async function readCall(
     const { isStream } = translated.body
     return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
   }
-  const body = await readBody(request.body, {
-    rules: editRules(request, route, operation),
-    limits,
-    isWhole: route.auth.kind === 'sigv4',
-  })
+  const rules = editRules(request, route, operation)
+  const reading = { rules, limits, isWhole: route.auth.kind === 'sigv4' }
+  const source = request.body
+  const body =
+    source instanceof WholeBody ? editWhole(source, reading) : await readBody(source, reading)
   return {
     ...{ match, operation, body, translateAnswer: answerTranslator },
     headers: answerTranslator === null ? headers : withoutAccept(headers),
@@ -197,9 +200,8 @@ async function serveUpstream(
   const { call, route } = options
   const first = await tryUpstream(deps, passage, { call, route })
   if (first.kind !== 'rejected') return first
-  const { providerName, generation } = first.route
-  deps.log.warn('token.rejected', { provider: providerName, generation })
-  const newer = await renewedRoute(deps, first.route, passage.request.signal)
+  logRejected(deps, first)
+  const newer = await renewedRoute(deps, first, passage.request.signal)
   if (call.body !== null && !call.body.isKept) {
     const message = 'a newer one is there, but the body was too large to be kept. Send it again'
     throw rejected(deps, newer, { message, nextAttemptAtMs: deps.clock.nowMs() + 1 })
@@ -207,9 +209,13 @@ async function serveUpstream(
   passage.isReplayed = true
   const second = await tryUpstream(deps, passage, { call, route: newer })
   if (second.kind !== 'rejected') return second
-  deps.log.warn('token.rejected', { provider: providerName, generation: second.route.generation })
-  const message = 'it refused a newly minted one as well'
-  throw rejected(deps, newer, { message, nextAttemptAtMs: 0 })
+  logRejected(deps, second)
+  throw await rejectedAgain(deps, second)
+}
+
+function logRejected({ log }: ForwardDeps, { route, refusal }: RefusedRoute): void {
+  const { providerName, generation } = route
+  log.warn('token.rejected', { provider: providerName, generation, ...refusal })
 }
 
 async function tryUpstream(
@@ -220,22 +226,28 @@ async function tryUpstream(
   const { request, response, dialect } = passage
   const { limits } = deps
   // Once more, because reading the body or waiting for a renewal may have outlasted the token.
-  const route = await freshRoute(deps, options.route, request.signal)
-  const head = await signedHead(upstreamHead(passage, options.call, route), {
-    route,
-    body: options.call.body,
-    nowMs: deps.clock.nowMs(),
-  })
+  const route = isReady(deps, options.route)
+    ? options.route
+    : await freshRoute(deps, options.route, request.signal)
+  const unsigned = upstreamHead(passage, options.call, route)
+  const { body } = options.call
+  const head =
+    route.auth.kind === 'sigv4'
+      ? await signedHead(unsigned, { route, body, nowMs: deps.clock.nowMs() })
+      : unsigned
   const attempt = new Attempt(deps.clock, request.signal)
   try {
-    let answer = await send(deps, { head, body: options.call.body, route, attempt })
+    let answer = await send(deps, { head, body, route, attempt })
     const rule = deadTokenRule(route, answer.status)
     if (rule !== null) {
       attempt.limit(limits.idleMs, INCOMPLETE)
-      const judged = await judgeRefusal(answer, { rule, bytesMax: limits.refusalBytesMax })
+      const judged = await judgeRefusal(answer, {
+        ...{ rule, credential: route.credential, bytesMax: limits.refusalBytesMax },
+      })
       if (judged.isDead) {
         attempt.abort('the token is dead')
-        return { kind: 'rejected', route }
+        const refusal = { status: answer.status, reason: judged.reason }
+        return { kind: 'rejected', route, refusal }
       }
       answer = judged.answer
     }
@@ -264,7 +276,8 @@ function upstreamHead({ request }: Passage, call: Call, route: ResolvedRoute): U
   }
 }
 
-async function send(
+/** Sends a request. While its body still comes, its time limit counts what the upstream spends alone. */
+function send(
   deps: ForwardDeps,
   options: {
     readonly head: UpstreamHead
@@ -274,41 +287,29 @@ async function send(
   },
 ): Promise<UpstreamResponse> {
   const { head, body, route, attempt } = options
+  const { origin, path, method, headers } = head
+  const { signal } = attempt
   const limitMs = route.timeoutMs === 0 ? deps.limits.firstByteMs : route.timeoutMs
   const late = `The provider's API did not begin to answer within ${limitMs / 1_000} s. Try again, or allow more with "openshell inference update --timeout"`
-  let isAnswered = false
-  const watcher = {
-    waiting: () => isAnswered || attempt.unlimit(),
-    sending: () => isAnswered || attempt.limit(limitMs, late),
-    failed: (error: unknown) => attempt.abort(error),
-  }
   attempt.limit(limitMs, late)
-  const answer = await deps.upstream({
-    ...head,
-    body: body === null ? null : body.open(watcher),
-    contentLength: body === null ? null : body.contentLength,
-    signal: attempt.signal,
-  })
-  isAnswered = true
-  return answer
-}
-
-function servingRoute(bundle: Bundle | null, nowMs: number): ResolvedRoute {
-  if (bundle === null) {
-    throw new RouterError(
-      'gateway_unreachable',
-      'The router has not heard from its gateway yet. Check that the gateway runs',
-      { retryAfterMs: 2_000 },
-    )
+  if (body === null) {
+    return deps.upstream({ origin, path, method, headers, body, contentLength: null, signal })
   }
-  const route = bundle.routes.find(one => one.name === 'inference.local')
-  if (route !== undefined) return route
-  const failure = bundle.failures.find(one => one.name === 'inference.local')
-  if (failure !== undefined) throw routeUnavailable(failure, nowMs)
-  throw new RouterError(
-    'inference_not_configured',
-    'No model is configured. Run "openshell inference set --provider NAME --model MODEL"',
-  )
+  const { contentLength } = body
+  let isAnswered = false
+  const sent = deps.upstream({
+    ...{ origin, path, method, headers, contentLength, signal },
+    body: body.open({
+      waiting: () => isAnswered || attempt.unlimit(),
+      sending: () => isAnswered || attempt.limit(limitMs, late),
+      failed: (error: unknown) => attempt.abort(error),
+    }),
+  })
+  if (contentLength !== null) return sent
+  return sent.then(answer => {
+    isAnswered = true
+    return answer
+  })
 }
 
 function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {

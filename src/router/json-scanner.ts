@@ -87,14 +87,16 @@ export class TopLevelScanner {
   #isEscaped = false
   #scalar = ''
   #bomBytes = 0
-  readonly #names: ReadonlySet<string>
+  readonly #names: readonly string[]
   /** A key longer than this can mean none of the names, however it is written. */
   readonly #keyBytesMax: number
 
   /** `names` are the top-level members that are told by name. */
   constructor(names: readonly string[]) {
-    this.#names = new Set(names)
-    this.#keyBytesMax = Math.max(...names.map(name => name.length)) * ESCAPE_BYTES
+    this.#names = names
+    let longest = 0
+    for (const name of names) longest = Math.max(longest, name.length)
+    this.#keyBytesMax = longest * ESCAPE_BYTES
   }
 
   /**
@@ -188,7 +190,7 @@ export class TopLevelScanner {
     const start = at + 1
     const end = closingQuote(chunk, start)
     if (end !== -1) {
-      sink.key(this.#nameOf(chunk.subarray(start, end)), at)
+      sink.key(this.#nameOf(chunk, start, end), at)
       this.#state = 'colon'
       return end + 1
     }
@@ -200,11 +202,17 @@ export class TopLevelScanner {
   }
 
   /** What a key means, written plainly or with escapes, as any JSON reader would take it. */
-  #nameOf(raw: Uint8Array): string {
-    if (raw.length > this.#keyBytesMax) return ''
-    const text = Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('latin1')
-    const name = text.includes('\\') ? unescaped(text) : text
-    return this.#names.has(name) ? name : ''
+  #nameOf(chunk: Uint8Array, start: number, end: number): string {
+    const length = end - start
+    if (length > this.#keyBytesMax) return ''
+    for (const name of this.#names) {
+      if (name.length === length && standsAt(name, chunk, start)) return name
+    }
+    // Only an escape can still mean one of them: it is longer than what it stands for.
+    const text = Buffer.from(chunk.buffer, chunk.byteOffset + start, length).toString('latin1')
+    if (!text.includes('\\')) return ''
+    const name = unescaped(text)
+    return this.#names.includes(name) ? name : ''
   }
 
   #value(byte: number | undefined, at: number, sink: TopLevelSink): number {
@@ -310,6 +318,13 @@ function endsEscaping(chunk: Uint8Array, start: number, end = chunk.length): boo
   let at = end
   while (at > start && chunk[at - 1] === BACKSLASH) at -= 1
   return (end - at) % 2 === 1
+}
+
+function standsAt(text: string, bytes: Uint8Array, start: number): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    if (bytes[start + at] !== text.charCodeAt(at)) return false
+  }
+  return true
 }
 
 function unescaped(text: string): string {

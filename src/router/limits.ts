@@ -10,8 +10,10 @@ export interface Limits {
   readonly firstByteMs: number
   /** The longest silence within an answer. */
   readonly idleMs: number
-  /** How long a request waits for a newer token. */
+  /** How long a request waits for a newer token when its own may not be sent. */
   readonly tokenWaitMs: number
+  /** How long after a token's mandatory point requests still wait for a newer one. */
+  readonly mandatoryWaitMs: number
   /** A token that dies within this span is not sent any more: it could die on its way. */
   readonly expiryMarginMs: number
 }
@@ -24,5 +26,6 @@ export const DEFAULT_LIMITS: Limits = {
   firstByteMs: 60_000,
   idleMs: 120_000,
   tokenWaitMs: 10_000,
+  mandatoryWaitMs: 2_000,
   expiryMarginMs: 500,
 }

@@ -6,12 +6,16 @@ import {
   zstdDecompressSync,
 } from 'node:zlib'
 import type { DeadTokenRule, ResolvedRoute } from '../core/route.ts'
+import type { Secret } from '../core/secret.ts'
 import type { UpstreamResponse } from './exchange.ts'
+import { refusalReason } from './refusal-reason.ts'
 import { headerValue } from './rewrite.ts'
 
 /** An upstream's refusal, judged. `answer` is the same answer, still whole. */
 export interface JudgedRefusal {
   readonly isDead: boolean
+  /** What it says, without the credential. */
+  readonly reason: string
   readonly answer: UpstreamResponse
 }
 
@@ -27,7 +31,11 @@ export function deadTokenRule(route: ResolvedRoute, status: number): DeadTokenRu
  */
 export async function judgeRefusal(
   answer: UpstreamResponse,
-  options: { readonly rule: DeadTokenRule; readonly bytesMax: number },
+  options: {
+    readonly rule: DeadTokenRule
+    readonly credential: Secret
+    readonly bytesMax: number
+  },
 ): Promise<JudgedRefusal> {
   const chunks = answer.body[Symbol.asyncIterator]()
   const read: Uint8Array[] = []
@@ -42,6 +50,10 @@ export async function judgeRefusal(
   const text = plainText(head, headerValue(answer.headers, 'content-encoding'))
   return {
     isDead: isMet(options.rule, text),
+    reason: refusalReason(
+      text.trim() === '' ? headerValue(answer.headers, 'www-authenticate') : text,
+      options.credential,
+    ),
     answer: { ...answer, body: rejoined(read, chunks) },
   }
 }

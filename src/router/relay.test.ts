@@ -231,7 +231,10 @@ async function* stall(text: string): AsyncGenerator<string> {
   throw new Error(`aborted after ${text.length}`)
 }
 
-async function* cutBy(signal: AbortSignal, text: string): AsyncGenerator<string> {
+async function* cutBy(
+  signal: Parameters<typeof untilAborted>[0],
+  text: string,
+): AsyncGenerator<string> {
   yield text
   await untilAborted(signal)
 }

@@ -6,7 +6,7 @@ import {
   upstreamFailure,
   type WholeAnswer,
 } from './errors.ts'
-import type { AgentResponse, UpstreamResponse } from './exchange.ts'
+import { type AgentResponse, type UpstreamResponse, WholeBody } from './exchange.ts'
 import type { Limits } from './limits.ts'
 import { agentHeaders, headerValue } from './rewrite.ts'
 
@@ -20,12 +20,27 @@ export type RelayEnd =
  * Passes an upstream's answer to the agent, byte for byte and as fast as the agent takes it. An
  * answer that breaks off ends broken; the reader of a stream is first told why. It never rejects.
  */
-export async function relay(
+export function relay(
   answer: UpstreamResponse,
   response: AgentResponse,
-  options: { readonly attempt: Attempt; readonly dialect: Dialect; readonly limits: Limits },
+  options: RelayOptions,
 ): Promise<RelayEnd> {
-  const { attempt, dialect, limits } = options
+  return answer.body instanceof WholeBody
+    ? relayWhole(answer, answer.body, response)
+    : relayPulled(answer, response, options)
+}
+
+interface RelayOptions {
+  readonly attempt: Attempt
+  readonly dialect: Dialect
+  readonly limits: Limits
+}
+
+async function relayPulled(
+  answer: UpstreamResponse,
+  response: AgentResponse,
+  { attempt, dialect, limits }: RelayOptions,
+): Promise<RelayEnd> {
   const late = `The provider's API fell silent for ${limits.idleMs / 1_000} s in the middle of its answer. Try again`
   const chunks = answer.body[Symbol.asyncIterator]()
   try {
@@ -47,6 +62,22 @@ export async function relay(
     if (isPlainEventStream(answer)) await tellReader(response, errorEvent(dialect, error))
     response.destroy()
     return { kind: 'broken', status: answer.status, error }
+  }
+}
+
+/** Passes an answer that is there to its end, so that the upstream can do nothing wrong any more. */
+async function relayWhole(
+  { status, headers }: UpstreamResponse,
+  { pieces }: WholeBody,
+  response: AgentResponse,
+): Promise<RelayEnd> {
+  try {
+    response.start(status, agentHeaders(headers))
+    for (const piece of pieces) await response.write(piece)
+    await response.end()
+    return { kind: 'answered', status }
+  } catch {
+    return abandon(response)
   }
 }
 

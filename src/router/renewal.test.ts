@@ -19,6 +19,7 @@ import {
   summary,
   world,
 } from '../../test/support/router-world.ts'
+import { type RejectionReport, sharedReports } from './renewal.ts'
 
 const refusal = '{"error":{"status":"UNAUTHENTICATED"}}'
 
@@ -99,8 +100,8 @@ test('an expired token is told with its reason, since when, and the next attempt
   assert.equal(second.heard.header('retry-after'), '5')
 })
 
-test('waiting ends at once when the provider is gone, moved, or its new token is dead too', async () => {
-  for (const next of [[], [{ baseUrl: 'https://elsewhere.test' }], [{ expiresAtMs: 1 }]]) {
+test('waiting ends at once when the provider is gone or moved', async () => {
+  for (const next of [[], [{ baseUrl: 'https://elsewhere.test' }]]) {
     const { clock, table, ask, seen } = world({})
     table.swap(bundleOf([refreshedRoute(clock, 1, { expiresAtMs: clock.nowMs() })]))
     const { done } = ask()
@@ -156,6 +157,52 @@ test('a dead token is reported once, and the request is replayed with the newer 
   assert.doesNotMatch(lines.join(), /token-\d/)
 })
 
+test('the report says how the vendor refused, without the token', async () => {
+  for (const [headers, body, reason] of [
+    [[], '{\n "error": "token-1 is\u0007 dead"\n}', '{ "error": "[secret] is dead" }'],
+    [['www-authenticate', 'Bearer error="invalid_token"'], ' ', 'Bearer error="invalid_token"'],
+    [[], '', ''],
+  ] as const) {
+    const { clock, table, ask, reports, reasons, lines } = world({
+      script: async () => answerOf(401, headers, [body]),
+      report: async () => ({ outcome: 'refused', message: 'no', nextAttemptAtMs: 0 }),
+    })
+    table.swap(bundleOf([refreshedRoute(clock)]))
+    const { heard, done } = ask()
+    await done
+    assert.deepEqual([reports, reasons], [[1], [reason]])
+    assert.ok(
+      lines.some(line => line.startsWith('token.rejected') && line.includes('"status":401')),
+    )
+    assert.doesNotMatch(lines.join() + heard.text, /token-1|\\u0007/)
+  }
+})
+
+test('requests that were refused with the same token share one report', async () => {
+  const { clock } = world({})
+  const answers: PromiseWithResolvers<RejectionReport>[] = []
+  const report = sharedReports(() => {
+    const answer = Promise.withResolvers<RejectionReport>()
+    answers.push(answer)
+    return answer.promise
+  })
+  const refusal = { status: 401, reason: '' }
+  const send = (generation: number, providerName = 'acme') =>
+    report(refreshedRoute(clock, generation, { providerName }), refusal)
+  const heard: RejectionReport = { outcome: 'known', message: '', nextAttemptAtMs: 0 }
+  const first = [send(1), send(1), send(1)]
+  const others = [send(2), send(1, 'other')]
+  assert.equal(answers.length, 3)
+  for (const answer of answers) answer.resolve(heard)
+  assert.deepEqual(await Promise.all([...first, ...others]), Array(5).fill(heard))
+  const failed = [send(1), send(1)]
+  assert.equal(answers.length, 4)
+  answers[3]?.reject(new Error('no route'))
+  for (const one of await Promise.allSettled(failed)) assert.equal(one.status, 'rejected')
+  void send(1)
+  assert.equal(answers.length, 5)
+})
+
 test('a token that is newer already is used without a report', async () => {
   const { clock, table, ask, reports } = world({
     script: async (request, turn) => {
@@ -166,6 +213,16 @@ test('a token that is newer already is used without a report', async () => {
   table.swap(bundleOf([refreshedRoute(clock)]))
   assert.equal(summary(await ask().done), 'answered 200')
   assert.deepEqual(reports, [])
+})
+
+test('the token of a provider that was added anew is newer, although it counts from 1', async () => {
+  const { clock, table, ask, seen, reports } = world({ script: accepting('token-1') })
+  table.swap(bundleOf([refreshedRoute(clock, 5)]))
+  const { done } = ask()
+  await until(() => reports.length === 1)
+  table.swap(bundleOf([refreshedRoute(clock, 1)]))
+  assert.equal(summary(await done), 'answered 200')
+  assert.deepEqual([tokensOf(seen), reports], [['Bearer token-5', 'Bearer token-1'], [5]])
 })
 
 test('when no newer token comes in time the answer is 503', async () => {
@@ -216,16 +273,28 @@ test('when the gateway has none to give the answer is 503 at once, in its words'
 })
 
 test('a fresh token that is refused too ends in 503, not in a loop', async () => {
-  const { clock, table, ask, seen, reports } = world({ script: accepting() })
-  table.swap(bundleOf([refreshedRoute(clock)]))
-  const { heard, done } = ask()
-  await until(() => reports.length === 1)
-  table.swap(bundleOf([refreshedRoute(clock, 2)]))
-  const outcome = await done
-  assert.equal(summary(outcome), 'refused 503 credential_rejected')
-  assert.equal(outcome.isReplayed, true)
-  assert.equal(heard.header('retry-after'), '5')
-  assert.deepEqual([seen.length, reports, clock.sleepers], [2, [1], 0])
+  for (const [nextInMs, retryAfter] of [
+    [0, '5'],
+    [28_001, '29'],
+  ] as const) {
+    const { clock, table, ask, seen, reports } = world({
+      script: accepting(),
+      report: async () => ({
+        outcome: reports.length === 1 ? 'refreshing' : 'refused',
+        message: '',
+        nextAttemptAtMs: nextInMs === 0 ? 0 : clock.nowMs() + nextInMs,
+      }),
+    })
+    table.swap(bundleOf([refreshedRoute(clock)]))
+    const { heard, done } = ask()
+    await until(() => reports.length === 1)
+    table.swap(bundleOf([refreshedRoute(clock, 2)]))
+    const outcome = await done
+    assert.equal(summary(outcome), 'refused 503 credential_rejected')
+    assert.equal(outcome.isReplayed, true)
+    assert.equal(heard.header('retry-after'), retryAfter)
+    assert.deepEqual([seen.length, reports, clock.sleepers], [2, [1, 2], 0])
+  }
 })
 
 test('a body that was not kept is not replayed; the agent is told to send it again', async () => {
@@ -311,7 +380,7 @@ test('a compressed refusal is read before it is judged', async () => {
   }
 })
 
-async function* stalling(signal: AbortSignal): AsyncGenerator<string> {
+async function* stalling(signal: Parameters<typeof untilAborted>[0]): AsyncGenerator<string> {
   yield 'x'
   await untilAborted(signal)
 }

@@ -1,4 +1,5 @@
 import type { ResolvedRoute } from '../core/route.ts'
+import { abortSignalOf, type CancelSignal } from '../system/cancellation.ts'
 import type { Log } from '../system/log.ts'
 import { RouterError } from './errors.ts'
 import { type FreshnessDeps, newerRoute, retryAfterMs } from './freshness.ts'
@@ -15,8 +16,21 @@ export interface RejectionReport {
   readonly nextAttemptAtMs: number
 }
 
+/** How an upstream refused a token as dead. */
+interface Refusal {
+  readonly status: number
+  /** What it said: one line, without the token. */
+  readonly reason: string
+}
+
+/** A route whose token was refused. */
+export interface RefusedRoute {
+  readonly route: ResolvedRoute
+  readonly refusal: Refusal
+}
+
 /** Reports to the gateway that an upstream refused a route's token. */
-export type ReportRejected = (route: ResolvedRoute) => Promise<RejectionReport>
+export type ReportRejected = (route: ResolvedRoute, refusal: Refusal) => Promise<RejectionReport>
 
 /** What the renewal of a refused token needs. */
 export interface RenewalDeps extends FreshnessDeps {
@@ -38,20 +52,41 @@ const UNHEARD: RejectionReport = {
  */
 export async function renewedRoute(
   deps: RenewalDeps,
-  route: ResolvedRoute,
-  signal: AbortSignal,
+  refused: RefusedRoute,
+  signal: CancelSignal,
 ): Promise<ResolvedRoute> {
+  const { route } = refused
   const inVain = new AbortController()
   const report = hasNewer(deps, route)
     ? Promise.resolve(UNHEARD)
-    : reported(deps, route).then(heard => {
+    : reported(deps, refused).then(heard => {
         if (heard.outcome === 'refused') inVain.abort()
         return heard
       })
-  const newer = await newerRoute(deps, route, AbortSignal.any([signal, inVain.signal]))
+  const newer = await newerRoute(deps, route, {
+    signal: AbortSignal.any([abortSignalOf(signal), inVain.signal]),
+    waitMs: deps.limits.tokenWaitMs,
+  })
   if (newer !== null) return newer
   // The report may still be under way; then there is nothing to quote.
   throw rejected(deps, route, await Promise.race([report, Promise.resolve(UNHEARD)]))
+}
+
+/**
+ * Lets requests that were refused with the same token share one report while it is under way, so that
+ * a token which dies under hundreds of requests does not flood the gateway.
+ */
+export function sharedReports(report: ReportRejected): ReportRejected {
+  const underWay = new Map<string, Promise<RejectionReport>>()
+  return (route, refusal) => {
+    const { generation, providerName } = route
+    const token = `${generation} ${providerName}`
+    const running = underWay.get(token)
+    if (running !== undefined) return running
+    const begun = report(route, refusal).finally(() => underWay.delete(token))
+    underWay.set(token, begun)
+    return begun
+  }
 }
 
 /** The error for a token that the upstream refused and that cannot be helped now. */
@@ -67,16 +102,32 @@ export function rejected(
   )
 }
 
+/**
+ * The error for a newer token that was refused as well. That is reported too, so that people see it
+ * and the agent hears when the gateway may try again; nothing is waited for.
+ */
+export async function rejectedAgain(
+  deps: RenewalDeps,
+  refused: RefusedRoute,
+): Promise<RouterError> {
+  const { nextAttemptAtMs } = await reported(deps, refused)
+  const message = 'it refused a newly minted one as well'
+  return rejected(deps, refused.route, { message, nextAttemptAtMs })
+}
+
 function hasNewer({ table }: RenewalDeps, route: ResolvedRoute): boolean {
   const routes = table.current()?.routes ?? []
   return routes.some(
-    one => one.providerName === route.providerName && one.generation > route.generation,
+    one => one.providerName === route.providerName && one.generation !== route.generation,
   )
 }
 
-async function reported(deps: RenewalDeps, route: ResolvedRoute): Promise<RejectionReport> {
+async function reported(
+  deps: RenewalDeps,
+  { route, refusal }: RefusedRoute,
+): Promise<RejectionReport> {
   try {
-    return await deps.reportRejected(route)
+    return await deps.reportRejected(route, refusal)
   } catch (error) {
     deps.log.warn('report.failed', { provider: route.providerName, error })
     return { outcome: 'refused', message: 'the gateway cannot be reached', nextAttemptAtMs: 0 }

@@ -1,5 +1,6 @@
 import { BodyEdit, type EditRules } from './body-edit.ts'
 import { RouterError } from './errors.ts'
+import { WholeBody } from './exchange.ts'
 import type { Limits } from './limits.ts'
 
 /** A request's body, edited, as far as it must be known before it can be sent. */
@@ -34,14 +35,38 @@ export interface BodyWatcher {
  */
 export async function readBody(
   source: AsyncIterable<Uint8Array>,
-  options: {
-    readonly rules: EditRules
-    readonly limits: Limits
-    /** Whether the head depends on all of it, as a signature does. */
-    readonly isWhole: boolean
-  },
+  options: ReadOptions,
 ): Promise<RequestBody> {
-  const { rules, limits, isWhole } = options
+  return source instanceof WholeBody ? editWhole(source, options) : readPulled(source, options)
+}
+
+/** How a body is read. */
+export interface ReadOptions {
+  readonly rules: EditRules
+  readonly limits: Limits
+  /** Whether the head depends on all of it, as a signature does. */
+  readonly isWhole: boolean
+}
+
+/**
+ * Edits a body that is there already.
+ *
+ * @throws RouterError as `readBody` does.
+ */
+export function editWhole({ pieces }: WholeBody, { rules, limits }: ReadOptions): RequestBody {
+  const bytes = bytesOf(pieces)
+  if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
+  const edit = new BodyEdit(rules)
+  for (const piece of pieces) edit.push(piece)
+  edit.finish()
+  const isKept = bytes <= limits.replayBytesMax
+  return wholeBody(edit.take(), { isStream: edit.isStream, isKept })
+}
+
+async function readPulled(
+  source: AsyncIterable<Uint8Array>,
+  { rules, limits, isWhole }: ReadOptions,
+): Promise<RequestBody> {
   const edit = new BodyEdit(rules)
   const chunks = source[Symbol.asyncIterator]()
   let bytes = 0
@@ -85,14 +110,15 @@ export function wholeBody(
   pieces: readonly Uint8Array[],
   options: { readonly isStream: boolean; readonly isKept: boolean },
 ): RequestBody {
-  return {
-    isStream: options.isStream,
-    contentLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
-    isKept: options.isKept,
-    async *open() {
-      yield* pieces
-    },
-  }
+  const body = new WholeBody(pieces)
+  const { isStream, isKept } = options
+  return { isStream, isKept, contentLength: bytesOf(pieces), open: () => body }
+}
+
+function bytesOf(pieces: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const piece of pieces) bytes += piece.length
+  return bytes
 }
 
 function streamedBody(edit: BodyEdit, chunks: AsyncIterator<Uint8Array>): RequestBody {

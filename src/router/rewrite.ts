@@ -1,41 +1,17 @@
 import type { Operation, ResolvedRoute } from '../core/route.ts'
 import { RouterError } from './errors.ts'
 import type { Match } from './match.ts'
+import { HOP_BY_HOP, planOf } from './route-plan.ts'
 
-/** Agent headers that pass on every route. */
-const GENERAL_HEADERS = ['content-type', 'accept', 'accept-encoding', 'user-agent']
+const CONNECTION = 'connection'
+const NONE: readonly string[] = []
 
 /** What `Connection` may name in vain. */
 const END_TO_END = ['content-type', 'content-length', 'content-encoding']
 
-/** Between two neighbours only (RFC 9110 §7.6.1); the transports make their own. */
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
-/** Never pass to an upstream, whatever a route allows. */
-const STRIPPED: ReadonlySet<string> = new Set([
-  'authorization',
-  'x-api-key',
-  'api-key',
-  'x-goog-api-key',
-  'cookie',
-  'host',
-  'content-length',
-  'expect',
-])
-
-/** Never pass to an agent: a vendor's cookies and other addresses, and what only we may say. */
+/** Never pass to an agent: besides, a vendor's cookies and other addresses, and what only we may say. */
 const STRIPPED_FROM_ANSWER: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
   'set-cookie',
   'set-cookie2',
   'alt-svc',
@@ -67,19 +43,19 @@ export function upstreamHeaders(
   route: ResolvedRoute,
   operation: Operation,
 ): readonly string[] {
+  const { passing, defaults } = planOf(route, operation)
   const hopByHop = connectionNames(agentHeaders)
-  const passed = new Set<string>()
   const headers: string[] = []
+  const passed: string[] = []
   for (let at = 0; at + 1 < agentHeaders.length; at += 2) {
     const name = (agentHeaders[at] ?? '').toLowerCase()
-    if (!isAllowed(name, route) || isStripped(name) || hopByHop.includes(name)) continue
-    if (isReplaced(name, route, operation)) continue
+    if (!passing.has(name) || hopByHop.includes(name)) continue
     const value = agentHeaders[at + 1] ?? ''
-    headers.push(name, passed.has(name) ? value : withDefault(name, value, route))
-    passed.add(name)
+    headers.push(name, passed.includes(name) ? value : withDefault(name, value, route))
+    if (defaults.length > 0) passed.push(name)
   }
-  for (const [name, value] of route.defaultHeaders) {
-    if (!passed.has(name) && !isReplaced(name, route, operation)) headers.push(name, value)
+  for (const [name, value] of defaults) {
+    if (!passed.includes(name)) headers.push(name, value)
   }
   const { auth } = route
   if (auth.kind === 'header') headers.push(auth.header, auth.prefix + sendableCredential(route))
@@ -93,14 +69,10 @@ export function upstreamTarget(
   options: { readonly operation: Operation; readonly isStream: boolean },
 ): { readonly origin: string; readonly path: string } {
   const { operation, isStream } = options
-  const base = new URL(route.baseUrl)
-  const template = isStream && operation.streamPath !== '' ? operation.streamPath : operation.path
-  const [path = '', ownQuery = ''] = template
-    .replaceAll('{model}', encodeURIComponent(route.modelId))
-    .split('?', 2)
-  const query = mergedQuery(ownQuery, match.query, operation.dropQuery)
-  const prefix = base.pathname.replace(/\/+$/, '')
-  return { origin: base.origin, path: `${prefix}${path}${match.suffix}${query}` }
+  const { origin, plain, stream } = planOf(route, operation)
+  const { path, query: own } = isStream ? stream : plain
+  const query = mergedQuery(own, match.query, operation.dropQuery)
+  return { origin, path: `${path}${match.suffix}${query}` }
 }
 
 /** The upstream's headers for the agent: all but those between neighbours and a few of its own. */
@@ -109,7 +81,7 @@ export function agentHeaders(upstreamHeaders: readonly string[]): readonly strin
   const headers: string[] = []
   for (let at = 0; at + 1 < upstreamHeaders.length; at += 2) {
     const name = (upstreamHeaders[at] ?? '').toLowerCase()
-    if (HOP_BY_HOP.has(name) || STRIPPED_FROM_ANSWER.has(name) || hopByHop.includes(name)) continue
+    if (STRIPPED_FROM_ANSWER.has(name) || hopByHop.includes(name)) continue
     headers.push(name, upstreamHeaders[at + 1] ?? '')
   }
   return headers
@@ -118,52 +90,32 @@ export function agentHeaders(upstreamHeaders: readonly string[]): readonly strin
 /** The first value of a header, or '' when it is absent. `name` in lower case. */
 export function headerValue(headers: readonly string[], name: string): string {
   for (let at = 0; at + 1 < headers.length; at += 2) {
-    if (headers[at]?.toLowerCase() === name) return headers[at + 1] ?? ''
+    const one = headers[at] ?? ''
+    if (one.length === name.length && one.toLowerCase() === name) return headers[at + 1] ?? ''
   }
   return ''
-}
-
-function isAllowed(name: string, route: ResolvedRoute): boolean {
-  return (
-    GENERAL_HEADERS.includes(name) ||
-    route.allowHeaders.includes(name) ||
-    route.defaultHeaders.has(name)
-  )
 }
 
 /** A list with what the route needs in it; any other header as it is. */
 function withDefault(name: string, value: string, route: ResolvedRoute): string {
   const needed = LISTS.has(name) ? route.defaultHeaders.get(name) : undefined
+  if (needed === undefined) return value
   const members = value.split(',').map(member => member.trim())
-  if (needed === undefined || members.includes(needed)) return value
+  if (members.includes(needed)) return value
   return [...members.filter(member => member !== ''), needed].join(',')
-}
-
-function isStripped(name: string): boolean {
-  return (
-    STRIPPED.has(name) ||
-    HOP_BY_HOP.has(name) ||
-    name.startsWith('proxy-') ||
-    // An agent's own signature, with its date, its session token and its hash of the body.
-    name.startsWith('x-amz-')
-  )
-}
-
-/** Whether what the header says is said by the router instead: as the credential, or in the body. */
-function isReplaced(name: string, route: ResolvedRoute, operation: Operation): boolean {
-  const isCredential = route.auth.kind === 'header' && name === route.auth.header
-  return isCredential || (name === 'anthropic-version' && operation.version !== null)
 }
 
 /** The headers that `Connection` names, which are hop-by-hop too. */
 function connectionNames(headers: readonly string[]): readonly string[] {
-  const names: string[] = []
+  let names: readonly string[] = NONE
   for (let at = 0; at + 1 < headers.length; at += 2) {
-    if (headers[at]?.toLowerCase() !== 'connection') continue
-    for (const token of (headers[at + 1] ?? '').split(',')) names.push(token.trim().toLowerCase())
+    const name = headers[at] ?? ''
+    if (name.length !== CONNECTION.length || name.toLowerCase() !== CONNECTION) continue
+    const tokens = (headers[at + 1] ?? '').split(',').map(token => token.trim().toLowerCase())
+    // These frame or type the message itself; naming them must not take them away.
+    names = [...names, ...tokens.filter(token => !END_TO_END.includes(token))]
   }
-  // These frame or type the message itself; naming them must not take them away.
-  return names.filter(name => !END_TO_END.includes(name))
+  return names
 }
 
 /** The credential's text, checked to be one that a header can carry. */
@@ -177,6 +129,7 @@ function sendableCredential(route: ResolvedRoute): string {
 }
 
 function mergedQuery(own: string, agents: string, dropped: readonly string[]): string {
+  if (agents === '') return own === '' ? '' : `?${own}`
   const isDropped = (name: string): boolean =>
     dropped.includes('*') || dropped.includes(name) || STRIPPED_FROM_QUERY.has(name.toLowerCase())
   const ownParts = own.split('&').filter(part => part !== '')

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bundleOf, routeOf } from '../../test/support/fake-exchange.ts'
+import type { Bundle } from '../core/bundle.ts'
 import { createRouteTable } from './route-table.ts'
 
 const never = new AbortController().signal
@@ -16,32 +17,30 @@ test('a table is empty at first, and is swapped whole', () => {
   assert.deepEqual(table.current()?.routes, [])
 })
 
-test('waiting ends with the newer token, also when it is there already', async () => {
+test('waiting ends with a bundle that is as asked for, also when it is there already', async () => {
   const table = createRouteTable()
   table.swap(bundleOf([routeOf({ generation: 2 })]))
-  assert.equal((await table.waitForNewer('acme', 1, never))?.generation, 2)
-  const waiting = [table.waitForNewer('acme', 2, never), table.waitForNewer('acme', 2, never)]
-  table.swap(
-    bundleOf([routeOf({ generation: 2 }), routeOf({ providerName: 'other', generation: 9 })]),
+  const hasNewer = (than: number) => (bundle: Bundle | null) =>
+    bundle?.routes.some(route => route.generation > than) ?? false
+  await table.waitUntil(hasNewer(1), never)
+  const ended: number[] = []
+  const waiting = [2, 3].map(than =>
+    table.waitUntil(hasNewer(than), never).then(() => ended.push(than)),
   )
+  table.swap(bundleOf([routeOf({ generation: 2 })]))
   table.swap(bundleOf([routeOf({ generation: 3 })]))
-  const found = await Promise.all(waiting)
-  assert.deepEqual(
-    found.map(route => route?.generation),
-    [3, 3],
-  )
+  await waiting[0]
+  assert.deepEqual(ended, [2])
+  table.swap(bundleOf([routeOf({ generation: 4 })]))
+  await waiting[1]
+  assert.deepEqual(ended, [2, 3])
 })
 
-test('waiting ends with nothing when the signal aborts or the provider has no route', async () => {
+test('waiting ends with its signal', async () => {
   const table = createRouteTable()
-  assert.equal(await table.waitForNewer('acme', 1, never), null)
-  table.swap(bundleOf([routeOf({ generation: 1 })]))
-  assert.equal(await table.waitForNewer('acme', 1, AbortSignal.abort()), null)
+  await table.waitUntil(() => false, AbortSignal.abort())
   const stop = new AbortController()
-  const stopped = table.waitForNewer('acme', 1, stop.signal)
-  const orphaned = table.waitForNewer('acme', 1, never)
+  const stopped = table.waitUntil(() => false, stop.signal)
   stop.abort()
-  assert.equal(await stopped, null)
-  table.swap(bundleOf([routeOf({ providerName: 'other', generation: 5 })]))
-  assert.equal(await orphaned, null)
+  await stopped
 })

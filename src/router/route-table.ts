@@ -1,5 +1,4 @@
 import type { Bundle } from '../core/bundle.ts'
-import type { ResolvedRoute } from '../core/route.ts'
 
 /**
  * What the router serves at this moment. Each bundle is an immutable snapshot and is swapped whole,
@@ -9,15 +8,8 @@ export interface RouteTable {
   /** null until the first bundle came. */
   current(): Bundle | null
   swap(bundle: Bundle): void
-  /**
-   * Resolves with a route of the provider as soon as its token is newer than `generation`; with null
-   * when the signal aborts, or when the provider has no route any more and none is to be awaited.
-   */
-  waitForNewer(
-    providerName: string,
-    generation: number,
-    signal: AbortSignal,
-  ): Promise<ResolvedRoute | null>
+  /** Resolves as soon as a bundle, the standing one included, is as asked for, or the signal aborts. */
+  waitUntil(isSo: (bundle: Bundle | null) => boolean, signal: AbortSignal): Promise<void>
 }
 
 /** An empty table. */
@@ -30,22 +22,19 @@ export function createRouteTable(): RouteTable {
       bundle = next
       for (const check of [...waiters]) check()
     },
-    waitForNewer(providerName, generation, signal) {
+    waitUntil(isSo, signal) {
       return new Promise(resolve => {
-        const settle = (route: ResolvedRoute | null): void => {
+        const settle = (): void => {
           waiters.delete(check)
-          signal.removeEventListener('abort', giveUp)
-          resolve(route)
+          signal.removeEventListener('abort', settle)
+          resolve()
         }
-        const giveUp = (): void => settle(null)
         const check = (): void => {
-          const routes = bundle?.routes.filter(route => route.providerName === providerName) ?? []
-          const newer = routes.find(route => route.generation > generation)
-          if (newer !== undefined || routes.length === 0) settle(newer ?? null)
+          if (isSo(bundle)) settle()
         }
         waiters.add(check)
-        signal.addEventListener('abort', giveUp, { once: true })
-        if (signal.aborted) giveUp()
+        signal.addEventListener('abort', settle, { once: true })
+        if (signal.aborted) settle()
         else check()
       })
     },

@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Readable, Writable } from 'node:stream'
 import type { AgentRequest, AgentResponse } from '../router/exchange.ts'
 import { ChunkQueue } from './chunk-queue.ts'
+import type { Http1Exchange } from './http1/server-connection.ts'
 
 /** How long a broken answer may take to hand over what was written before it broke. */
 const BREAK_LINGER_MS = 5_000
@@ -26,40 +26,11 @@ export interface AgentExchange {
 
 /** An exchange over HTTP/1.1. `target` is the path and query, also of an absolute-form request. */
 export function http1Exchange(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
+  { head, body, response, signal }: Http1Exchange,
   target: string,
 ): AgentExchange {
-  const signal = departureSignal(outgoing, () => !outgoing.writableFinished)
-  const body = chunksOf(incoming)
-  outgoing.once('finish', () => {
-    if (incoming.readableEnded) return
-    // An unread rest would block the connection's next request; whoever reads it still must not
-    // take what was left out for the end.
-    body.fail(new Error('The request was answered before its end'))
-    incoming.removeAllListeners('data').resume()
-  })
-  return {
-    request: {
-      method: incoming.method ?? 'GET',
-      target,
-      headers: incoming.rawHeaders,
-      body,
-      signal,
-    },
-    response: answerInto({
-      writable: outgoing,
-      start(status, headers) {
-        outgoing.writeHead(status, [...headers])
-        // After the microtasks of this turn: a first chunk that is already here joins the head.
-        process.nextTick(() => {
-          if (!outgoing.destroyed) outgoing.flushHeaders()
-        })
-      },
-      lingerThenBreak: breakOff => outgoing.setTimeout(BREAK_LINGER_MS, breakOff),
-      breakOff: () => breakConnection(incoming, outgoing),
-    }),
-  }
+  const { method, headers } = head
+  return { request: { method, target, headers, body, signal }, response }
 }
 
 /** An exchange over one HTTP/2 stream. */
@@ -173,16 +144,6 @@ function answerInto(sink: AnswerSink): AgentResponse {
       else sink.lingerThenBreak(sink.breakOff)
     },
   }
-}
-
-/**
- * Closes without the last chunk or the missing bytes, which an HTTP/1.1 client notices. An HTTP/1.0
- * client knows the end of an answer by the end of the connection alone, so that one is reset.
- */
-function breakConnection(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  const { socket } = incoming
-  if (incoming.httpVersionMinor === 0 && !('encrypted' in socket)) socket.resetAndDestroy()
-  outgoing.destroy()
 }
 
 function departed(): Error {

@@ -15,17 +15,20 @@ import {
 import type { Bundle } from '../core/bundle.ts'
 import type { ResolvedRoute } from '../core/route.ts'
 import { Secret } from '../core/secret.ts'
+import { createGatewayClock } from '../router/gateway-clock.ts'
 import { createRouteTable, type RouteTable } from '../router/route-table.ts'
 import type { Log, LogFields } from '../system/log.ts'
 import { bundleToWire } from '../wire/bundle.ts'
-import { openChannel } from '../wire/client.ts'
+import { type GatewayChannel, openChannel } from '../wire/client.ts'
 import {
   Delivery,
   type WatchInferenceBundleRequest,
 } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { serviceDefinition } from '../wire/grpc.ts'
-import { type BundleClient, rejectionReporter, startBundleClient } from './bundle-client.ts'
+import { type BundleClient, startBundleClient } from './bundle-client.ts'
+import type { DeliveredBundle } from './gateway-link.ts'
+import { grpcGatewayLink } from './grpc-gateway-link.ts'
 
 type Watch = ServerDuplexStream<WatchInferenceBundleRequest, object>
 
@@ -79,7 +82,7 @@ async function startGateway(port = 0): Promise<Gateway> {
     reportRejectedToken(call: ServerUnaryCall<object, object>, answer: sendUnaryData<object>) {
       assert.deepEqual(
         { ...call.request },
-        { ...call.request, providerName: 'p', generation: 7n, status: 401 },
+        { ...call.request, providerName: 'p', generation: 7n, status: 401, reason: 'it said no' },
       )
       answer(null, { outcome: 'known', message: 'it is out', nextAttemptAtMs: 5n })
     },
@@ -88,7 +91,7 @@ async function startGateway(port = 0): Promise<Gateway> {
     getInferenceBundle(_: unknown, answer: sendUnaryData<object>) {
       gateway.polls += 1
       if (gateway.polled === null) answer({ code: status.UNAVAILABLE })
-      else answer(null, bundleToWire(gateway.polled))
+      else answer(null, { ...bundleToWire(gateway.polled), sentAtMs: 9n })
     },
   })
   const { promise, resolve, reject } = Promise.withResolvers<number>()
@@ -110,6 +113,7 @@ async function startGateway(port = 0): Promise<Gateway> {
 const route: ResolvedRoute = {
   name: 'inference.local',
   providerName: 'p',
+  providerId: 'provider-1',
   providerType: 'openai',
   baseUrl: 'https://api.example.com/v1',
   modelId: 'm',
@@ -120,6 +124,7 @@ const route: ResolvedRoute = {
   deadToken: [],
   credential: new Secret('t'),
   expiresAtMs: null,
+  mandatoryAtMs: null,
   generation: 7,
   timeoutMs: 60_000,
 }
@@ -156,21 +161,22 @@ function start(port: number, options: { readonly pollIntervalMs?: number } = {})
     }
   }
   const stop = new AbortController()
-  const token = () => new Secret('sandbox')
-  const channel = openChannel(new URL(`http://127.0.0.1:${port}`), {
-    token,
-    nowMs: Date.now,
-    caPem: null,
-  })
+  const channel = open(port)
   const table = createRouteTable()
   const { pollIntervalMs = 60_000 } = options
   const random = { fraction: () => 0, bytes: () => new Uint8Array() }
-  const deps = { channel, table, clock: realClock, random, log, pollIntervalMs }
+  const deps = {
+    link: grpcGatewayLink(channel),
+    table,
+    clock: createGatewayClock(realClock),
+    random,
+    log,
+    pollIntervalMs,
+  }
   const client = startBundleClient(deps, stop.signal)
   cleanups.push(async () => {
     stop.abort()
     await client.done
-    channel.close()
   })
   return {
     table,
@@ -181,6 +187,14 @@ function start(port: number, options: { readonly pollIntervalMs?: number } = {})
     },
     events: event => seen.filter(one => one.event === event).length,
   }
+}
+
+function open(port: number): GatewayChannel {
+  const token = () => new Secret('sandbox')
+  const address = new URL(`http://127.0.0.1:${port}`)
+  const channel = openChannel(address, { token, nowMs: Date.now, caPem: null })
+  cleanups.push(() => channel.close())
+  return channel
 }
 
 /** The machine's clock, with spans shortened so that no test waits for long. */
@@ -216,6 +230,22 @@ test('each pushed bundle is served and then acknowledged', async () => {
   ;(opened as Watch).write({ bundle: bundleToWire(bundle('r2')) })
   assert.deepEqual(await gateway.heard.until(3), ['', 'r1', 'r2'])
   assert.equal(table.current()?.revision, 'r2')
+})
+
+test('the gateway says its time with each push and each answer to a poll', async () => {
+  const gateway = await startGateway()
+  gateway.polled = bundle('p1')
+  gateway.onWatch = watch => watch.write({ bundle: bundleToWire(bundle('r1')), sentAtMs: 8n })
+  const link = grpcGatewayLink(open(gateway.port))
+  const end = new AbortController()
+  cleanups.push(() => end.abort())
+  const pushed = Promise.withResolvers<number>()
+  const onBundle = ({ sentAtMs }: DeliveredBundle) => pushed.resolve(sentAtMs)
+  const ended = link.watch({ revision: () => '', onBundle }, end.signal)
+  assert.equal(await pushed.promise, 8)
+  assert.equal((await link.poll(end.signal)).sentAtMs, 9)
+  end.abort()
+  assert.equal((await ended).code, 'gateway_unreachable')
 })
 
 test('an empty bundle is an answer', async () => {
@@ -297,20 +327,16 @@ for (const [name, code] of [
 
 test('a refused token is reported with its generation', async () => {
   const gateway = await startGateway()
-  const token = () => null
-  const channel = openChannel(new URL(`http://127.0.0.1:${gateway.port}`), {
-    token,
-    nowMs: Date.now,
-    caPem: null,
-  })
-  cleanups.push(() => channel.close())
-  assert.deepEqual(await rejectionReporter(channel)(route), {
+  const { reportRejected } = grpcGatewayLink(open(gateway.port))
+  assert.deepEqual(await reportRejected(route, { status: 401, reason: 'it said no' }), {
     outcome: 'known',
     message: 'it is out',
     nextAttemptAtMs: 5,
   })
   gateway.stop()
-  await assert.rejects(rejectionReporter(channel)(route), { code: 'gateway_unreachable' })
+  await assert.rejects(reportRejected(route, { status: 401, reason: '' }), {
+    code: 'gateway_unreachable',
+  })
 })
 
 async function freePort(): Promise<number> {

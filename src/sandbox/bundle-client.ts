@@ -1,31 +1,24 @@
-import type { ServiceError } from '@grpc/grpc-js'
-import type { Bundle } from '../core/bundle.ts'
 import { AppError, type ErrorCode } from '../core/errors.ts'
-import type { RejectionReport, ReportRejected } from '../router/renewal.ts'
+import { isOutdated } from '../router/bundle-order.ts'
+import type { GatewayClock } from '../router/gateway-clock.ts'
 import type { RouteTable } from '../router/route-table.ts'
-import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
-import { bundleFromWire } from '../wire/bundle.ts'
-import { callUnary, type GatewayChannel, openStream } from '../wire/client.ts'
-import { fromServiceError } from '../wire/errors.ts'
-import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
-import {
-  type GetInferenceBundleResponse,
-  Inference,
-} from '../wire/gen/openshell/inference/v1/inference_pb.ts'
+import type { DeliveredBundle, GatewayLink } from './gateway-link.ts'
 
 const BACKOFF_MIN_MS = 200
 const BACKOFF_MAX_MS = 5_000
 /** A gateway that refuses, or knows no push, is asked again at this pace: people may mend it. */
 const SLOW_RETRY_MS = 30_000
-const CALL_TIMEOUT_MS = 5_000
+/** A machine whose clock is off by more than this is told so. */
+const CLOCK_OFFSET_MS = 5_000
 
 /** What keeps a router's table current. */
 export interface BundleClientDeps {
-  readonly channel: GatewayChannel
+  readonly link: GatewayLink
   readonly table: RouteTable
-  readonly clock: Clock
+  /** Told the gateway's time with each bundle. */
+  readonly clock: GatewayClock
   readonly random: Random
   readonly log: Log
   /** How often the bundle is fetched beneath the push. */
@@ -48,6 +41,10 @@ interface Delivered {
   isLost: boolean
   /** Counts the bundles that arrived, by push or poll, unchanged ones too. */
   arrivals: number
+  /** Whether it was logged that the machine's clock is off. */
+  isClockOff: boolean
+  /** Ends the wait for the next poll. */
+  pollNow: () => void
   readonly first: PromiseWithResolvers<void>
 }
 
@@ -61,35 +58,13 @@ export function startBundleClient(deps: BundleClientDeps, signal: AbortSignal): 
     revision: '',
     isLost: false,
     arrivals: 0,
+    isClockOff: false,
+    pollNow: () => {},
     first: Promise.withResolvers(),
   }
   const done = Promise.all([watchLoop(deps, delivered, signal), pollLoop(deps, delivered, signal)])
   signal.addEventListener('abort', () => delivered.first.resolve(), { once: true })
   return { ready: delivered.first.promise, done: done.then(() => {}) }
-}
-
-/** Reports refused tokens over a channel. Rejects with an `AppError` when the gateway is away. */
-export function rejectionReporter(channel: GatewayChannel): ReportRejected {
-  return async route => {
-    const request = {
-      providerName: route.providerName,
-      generation: BigInt(route.generation),
-      status: 401,
-    }
-    const answer = await callUnary(channel, Delivery.method.reportRejectedToken, request, {
-      timeoutMs: CALL_TIMEOUT_MS,
-    })
-    return {
-      outcome: outcomeOf(answer.outcome),
-      message: answer.message,
-      nextAttemptAtMs: Number(answer.nextAttemptAtMs),
-    }
-  }
-}
-
-/** An outcome that a newer gateway may add is waited for, like a refresh. */
-function outcomeOf(outcome: string): RejectionReport['outcome'] {
-  return outcome === 'known' || outcome === 'refused' ? outcome : 'refreshing'
 }
 
 async function watchLoop(
@@ -102,7 +77,17 @@ async function watchLoop(
   let lastCode: ErrorCode | null = null
   while (!signal.aborted) {
     const arrivalsBefore = delivered.arrivals
-    const error = await watchOnce(deps, delivered, signal)
+    const learnTime = clock.ask()
+    const session = {
+      revision: () => delivered.revision,
+      onBundle: ({ bundle, sentAtMs }: DeliveredBundle) => {
+        noteOffset(deps, delivered, learnTime(sentAtMs))
+        apply(deps, delivered, { bundle, by: 'push' })
+        // It was on its way for long, or the gateway's clock was set back: a poll tells.
+        if (sentAtMs > 0 && clock.nowMs() - sentAtMs > CLOCK_OFFSET_MS) delivered.pollNow()
+      },
+    }
+    const error = await deps.link.watch(session, signal)
     if (signal.aborted) return
     const wasServed = delivered.arrivals > arrivalsBefore
     failures = wasServed ? 1 : failures + 1
@@ -116,39 +101,15 @@ async function watchLoop(
   }
 }
 
-/** One stream, from opening to its end, which is always an error: the gateway never ends it. */
-function watchOnce(
-  deps: BundleClientDeps,
-  delivered: Delivered,
-  signal: AbortSignal,
-): Promise<AppError> {
-  const { promise, resolve } = Promise.withResolvers<AppError>()
-  const stream = openStream(deps.channel, Delivery.method.watchInferenceBundle)
-  const cancel = () => stream.cancel()
-  signal.addEventListener('abort', cancel, { once: true })
-  stream.on('data', ({ bundle }) => {
-    if (bundle === undefined) return
-    apply(deps, delivered, { bundle, by: 'push' })
-    // Only now: the acknowledgement says that requests are served with it.
-    stream.write({ revision: delivered.revision })
-  })
-  stream.on('error', (error: ServiceError) => resolve(fromServiceError(error)))
-  stream.on('end', () => {
-    stream.end()
-    resolve(new AppError('gateway_unreachable', 'The gateway ended the stream of bundles'))
-  })
-  stream.write({ revision: delivered.revision })
-  if (signal.aborted) cancel()
-  return promise.finally(() => signal.removeEventListener('abort', cancel))
-}
-
 async function pollLoop(
   deps: BundleClientDeps,
   delivered: Delivered,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    await deps.clock.sleep(deps.pollIntervalMs, signal)
+    const wait = new AbortController()
+    delivered.pollNow = () => wait.abort()
+    await deps.clock.sleep(deps.pollIntervalMs, AbortSignal.any([signal, wait.signal]))
     if (!signal.aborted) await pollOnce(deps, delivered, signal)
   }
 }
@@ -160,8 +121,9 @@ async function pollOnce(
 ): Promise<void> {
   const arrivalsBefore = delivered.arrivals
   try {
-    const options = { timeoutMs: CALL_TIMEOUT_MS, signal }
-    const bundle = await callUnary(deps.channel, Inference.method.getInferenceBundle, {}, options)
+    const learnTime = deps.clock.ask()
+    const { bundle, sentAtMs } = await deps.link.poll(signal)
+    noteOffset(deps, delivered, learnTime(sentAtMs))
     // A bundle that was pushed meanwhile may be newer than this answer, never older.
     if (delivered.arrivals === arrivalsBefore) apply(deps, delivered, { bundle, by: 'poll' })
   } catch (error) {
@@ -172,27 +134,35 @@ async function pollOnce(
 }
 
 function apply(
-  { table, log }: BundleClientDeps,
+  { table, clock, log }: BundleClientDeps,
   delivered: Delivered,
-  arrival: { readonly bundle: GetInferenceBundleResponse; readonly by: 'push' | 'poll' },
+  { bundle, by }: Pick<DeliveredBundle, 'bundle'> & { readonly by: 'push' | 'poll' },
 ): void {
   delivered.arrivals += 1
-  if (delivered.isLost && arrival.by === 'push') {
+  if (delivered.isLost && by === 'push') {
     delivered.isLost = false
     log.info('gateway.found')
   }
-  const bundle: Bundle = bundleFromWire(arrival.bundle)
-  if (table.current() === null || bundle.revision !== delivered.revision) {
+  const { revision } = bundle
+  const served = table.current()
+  if (served !== null && isOutdated(bundle, { served, nowMs: clock.nowMs() })) {
+    log.warn('bundle.outdated', { revision, by, serves: delivered.revision })
+  } else if (served === null || revision !== delivered.revision) {
     table.swap(bundle)
-    delivered.revision = bundle.revision
-    log.info('bundle.applied', {
-      revision: bundle.revision,
-      by: arrival.by,
-      routes: bundle.routes.length,
-      failures: bundle.failures.length,
-    })
+    delivered.revision = revision
+    const { routes, failures } = bundle
+    log.info('bundle.applied', { revision, by, routes: routes.length, failures: failures.length })
   }
   delivered.first.resolve()
+}
+
+/** One line when the machine's clock is found to be off, however often the gateway says its time. */
+function noteOffset({ log }: BundleClientDeps, delivered: Delivered, aheadMs: number): void {
+  const isOff = Math.abs(aheadMs) > CLOCK_OFFSET_MS
+  if (isOff && !delivered.isClockOff) {
+    log.warn('clock.offset', { aheadMs, advice: "Tokens are judged by the gateway's clock" })
+  }
+  delivered.isClockOff = isOff
 }
 
 function logLoss(log: Log, error: AppError): void {

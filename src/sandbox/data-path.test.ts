@@ -51,6 +51,7 @@ function serveToken(token: string, generation: number): void {
   const route: ResolvedRoute = {
     name: 'inference.local',
     providerName: 'p',
+    providerId: 'provider-1',
     providerType: 'anthropic',
     baseUrl: `http://127.0.0.1:${portOf(vendor)}/v1`,
     modelId: 'the-model',
@@ -72,6 +73,7 @@ function serveToken(token: string, generation: number): void {
     deadToken: [],
     credential: new Secret(token),
     expiresAtMs: null,
+    mandatoryAtMs: null,
     generation,
     timeoutMs: 60_000,
   }

@@ -3,6 +3,8 @@ import { isLoopback, parseAllowedEndpoint } from '../core/endpoint.ts'
 
 /** The name by which agents reach the router. */
 export const INFERENCE_HOST = 'inference.local'
+/** The loopback hosts that agents are given, as they write them. */
+const PLAIN_LOOPBACK = /^(?:127\.0\.0\.1|localhost)(?::\d{1,4})?$/
 const HTTPS_PORT = 443
 const HTTP_PORT = 80
 
@@ -50,6 +52,8 @@ export function decideConnect(authority: string, allowList: TunnelAllowList): Co
  * name, so names are held to a list while addresses are free.
  */
 export function isOwnHost(host: string, listenHost: string): boolean {
+  // What nearly all agents send needs no parsing.
+  if (host === INFERENCE_HOST || PLAIN_LOOPBACK.test(host)) return true
   const authority = parseAuthority(host, HTTP_PORT)
   if (authority === null) return false
   const { hostname } = authority

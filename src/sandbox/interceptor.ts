@@ -1,23 +1,25 @@
-import type { IncomingMessage, Server } from 'node:http'
 import type { Http2Server } from 'node:http2'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { createServer, type Server as TlsServer } from 'node:tls'
 import { unreachable } from '../core/unreachable.ts'
 import type { ServerCertificate } from '../pki/authority.ts'
 import type { Log } from '../system/log.ts'
 import { decideConnect, type TunnelAllowList } from './destination.ts'
+import type { Http1Server } from './http1/server.ts'
 import { malformed, refuseSocket } from './refusal.ts'
 import { openTunnel } from './tunnel.ts'
 
 /** The servers that take over a connection after its CONNECT. */
 export interface InterceptorServers {
   readonly tls: TlsServer
-  readonly http1: Server
+  readonly http1: Http1Server
 }
 
 /** The TLS side of `inference.local`: each connection goes to the server of its ALPN protocol. */
 export function createTlsInterceptor(
   certificate: ServerCertificate,
-  deps: { readonly http1: Server; readonly http2: Http2Server; readonly log: Log },
+  deps: { readonly http1: Http1Server; readonly http2: Http2Server; readonly log: Log },
 ): TlsServer {
   const tls = createServer({
     cert: certificate.certPem,
@@ -26,8 +28,8 @@ export function createTlsInterceptor(
     minVersion: 'TLSv1.2',
   })
   tls.on('secureConnection', socket => {
-    const server = socket.alpnProtocol === 'h2' ? deps.http2 : deps.http1
-    server.emit('connection', socket)
+    if (socket.alpnProtocol === 'h2') deps.http2.emit('connection', socket)
+    else deps.http1.accept(socket)
   })
   tls.on('tlsClientError', error => {
     const code = 'code' in error ? String(error.code) : ''
@@ -41,27 +43,28 @@ export function createTlsInterceptor(
 const DISTRUST_ADVICE =
   "The agent does not trust this run's certificate authority; point its CA setting at the file named in NODE_EXTRA_CA_CERTS"
 
-/** Answers a CONNECT: `inference.local` is ours, hosts that were allowed get a tunnel, others 403. */
+/**
+ * Answers a CONNECT to `authority`: `inference.local` is ours, hosts that were allowed get a tunnel,
+ * others 403. The socket is paused and holds what followed the CONNECT.
+ */
 export function answerConnect(
   servers: InterceptorServers,
   rules: { readonly allowList: TunnelAllowList; readonly log: Log },
-  incoming: IncomingMessage,
-  head: Buffer,
+  authority: string,
+  socket: Duplex,
 ): void {
-  const { socket, url: authority = '' } = incoming
-  if ('encrypted' in socket) {
+  if (!(socket instanceof Socket) || 'encrypted' in socket) {
     refuseSocket(socket, malformed('CONNECT is not possible inside a tunnel'))
     return
   }
-  if (head.byteLength > 0) socket.unshift(head)
   const decision = decideConnect(authority, rules.allowList)
   switch (decision.kind) {
     case 'intercept': {
       socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
       // As at an ordinary TLS server: HTTP/2 would never notice an agent that only ends its half.
       socket.allowHalfOpen = !decision.isTls
-      const server = decision.isTls ? servers.tls : servers.http1
-      server.emit('connection', socket)
+      if (decision.isTls) servers.tls.emit('connection', socket)
+      else servers.http1.accept(socket)
       break
     }
     case 'tunnel': {

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type AgentPort, echo, openAgentPort } from '../../test/support/agent-port.ts'
 import { silentLog } from '../system/log.ts'
+import { realClock } from '../system/real.ts'
 import { openListener } from './listener.ts'
 
 let agents: AgentPort
@@ -217,6 +218,6 @@ test('a taken port is said in words', async () => {
     serve: echo,
   }
   const certificate = { certPem: '', keyPem: '' }
-  const opening = openListener({ ...options, certificate, log: silentLog })
+  const opening = openListener({ ...options, certificate, clock: realClock, log: silentLog })
   await assert.rejects(opening, { code: 'port_taken' })
 })

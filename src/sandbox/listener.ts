@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
-import type { Socket } from 'node:net'
+import { createServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError } from '../core/errors.ts'
 import type { ServerCertificate } from '../pki/authority.ts'
 import type { AgentRequest, AgentResponse } from '../router/exchange.ts'
+import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import { type AgentExchange, http1Exchange, http2Exchange } from './agent-exchange.ts'
 import {
@@ -14,19 +14,15 @@ import {
   readAbsoluteTarget,
   type TunnelAllowList,
 } from './destination.ts'
+import { FIELDS_MAX, HEAD_BYTES_MAX, type MessageError } from './http1/grammar.ts'
+import { createHttp1Server } from './http1/server.ts'
+import type { Http1Exchange } from './http1/server-connection.ts'
 import { answerConnect, createTlsInterceptor } from './interceptor.ts'
 import { malformed, type Refusal, refuse, refuseSocket } from './refusal.ts'
 
-const HEAD_BYTES_MAX = 32_768
-const HEADERS_MAX = 100
 const CONNECTIONS_MAX = 4_096
 const STREAMS_PER_CONNECTION_MAX = 256
 const BODY_WINDOW_BYTES = 262_144
-/** Above the idle limits of the usual clients, so that they close first. */
-const KEEP_ALIVE_MS = 75_000
-const HEAD_TIMEOUT_MS = 30_000
-/** For a request to arrive whole; answers have no limit here. */
-const REQUEST_TIMEOUT_MS = 600_000
 /** Pseudo-header fields of an HTTP/2 request (RFC 9113 §8.3.1), which count as pairs. */
 const PSEUDO_HEADERS = 4
 
@@ -40,6 +36,7 @@ export interface ListenerOptions {
   readonly certificate: ServerCertificate
   /** Answers one request; an answer that it leaves open when it rejects is broken. */
   readonly serve: (request: AgentRequest, response: AgentResponse) => Promise<void>
+  readonly clock: Clock
   readonly log: Log
 }
 
@@ -59,35 +56,38 @@ export interface Listener {
  */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const sockets = new Set<Duplex>()
-  const http1 = createHttp1Server()
+  let ownPort = options.port
+  const http1 = createHttp1Server({
+    clock: options.clock,
+    serve: exchange => answerHttp1(options, ownPort, exchange),
+    connect: ({ target }, socket) => answerConnect({ tls, http1 }, options, target, socket),
+    refuse: (socket, error) => refuseSocket(socket, refusalOf(error)),
+  })
   const http2 = createStreamServer(options)
   const tls = createTlsInterceptor(options.certificate, { http1, http2, log: options.log })
-  let ownPort = options.port
-
-  // TLS sockets arrive here a second time, decrypted; both are destroyed at the end.
-  http1.on('connection', (socket: Socket) => {
+  const server = createServer(SOCKET_OPTIONS, socket => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
+    http1.accept(socket)
   })
-  http1.on('request', (incoming, outgoing) => answerHttp1(options, ownPort, incoming, outgoing))
-  http1.on('upgrade', (_, socket) => refuseSocket(socket, UPGRADE_REFUSAL))
-  http1.on('connect', (incoming, _, head) => answerConnect({ tls, http1 }, options, incoming, head))
-
-  http1.listen({ host: options.host, port: options.port })
-  await once(http1, 'listening').catch((error: unknown) => {
+  server.maxConnections = CONNECTIONS_MAX
+  server.listen({ host: options.host, port: options.port })
+  await once(server, 'listening').catch((error: unknown) => {
+    http1.close()
     throw new AppError('port_taken', `Cannot listen on "${options.host}:${options.port}"`, {
       hint: 'Choose another address with --listen HOST:PORT (port 0 takes any free one)',
       cause: error,
     })
   })
-  const address = http1.address()
+  const address = server.address()
   if (address !== null && typeof address === 'object') ownPort = address.port
-  http1.on('error', error => options.log.error('listener.failed', { error }))
+  server.on('error', error => options.log.error('listener.failed', { error }))
   return {
     host: options.host,
     port: ownPort,
     async close() {
-      const closed = once(http1, 'close')
+      const closed = once(server, 'close')
+      server.close()
       http1.close()
       for (const socket of sockets) socket.destroy()
       await closed
@@ -95,28 +95,19 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   }
 }
 
-/** Node's parser is strict: it refuses both framings at once, folded lines and bad chunks. */
-function createHttp1Server(): Server {
-  const server = createServer({
-    insecureHTTPParser: false,
-    maxHeaderSize: HEAD_BYTES_MAX,
-    headersTimeout: HEAD_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    noDelay: true,
-    highWaterMark: 65_536,
-    // Of upgrades only a WebSocket is refused; others, such as h2c, may be ignored (RFC 9110 §7.8).
-    shouldUpgradeCallback: incoming => /websocket/i.test(incoming.headers.upgrade ?? ''),
-  })
-  // Node would drop what is beyond a count in silence; `answerHttp1` counts and refuses.
-  server.maxHeadersCount = 0
-  server.maxConnections = CONNECTIONS_MAX
-  return server
+/** A tunnel carries each half by itself, so that no end of a half ends the other. */
+const SOCKET_OPTIONS = { allowHalfOpen: true, noDelay: true, highWaterMark: 65_536 }
+
+function refusalOf(error: MessageError | 'request_timeout'): Refusal {
+  if (error !== 'request_timeout') {
+    return { status: error.status, code: error.code, text: error.message }
+  }
+  return { status: 408, code: error, text: 'The request did not arrive in time' }
 }
 
 function createStreamServer(options: ListenerOptions): Http2Server {
   const server = createHttp2Server({
-    maxHeaderListPairs: HEADERS_MAX + PSEUDO_HEADERS,
+    maxHeaderListPairs: FIELDS_MAX + PSEUDO_HEADERS,
     settings: {
       maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX,
       maxHeaderListSize: HEAD_BYTES_MAX,
@@ -142,25 +133,25 @@ const UPGRADE_REFUSAL: Refusal = {
   text: 'WebSocket upgrades are not supported; send plain HTTP requests, answers stream as server-sent events',
 }
 
-function answerHttp1(
-  options: ListenerOptions,
-  ownPort: number,
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-): void {
-  const url = incoming.url ?? '/'
+function answerHttp1(options: ListenerOptions, ownPort: number, incoming: Http1Exchange): void {
+  const { head, response } = incoming
+  const url = head.target
   const absolute =
     url.startsWith('/') || url === '*' ? { path: url } : readAbsoluteTarget(url, ownPort)
   const target = absolute !== null && 'path' in absolute ? absolute.path : '/'
-  const exchange = http1Exchange(incoming, outgoing, target)
+  const exchange = http1Exchange(incoming, target)
   const refusal =
     absolute === null
       ? malformed('The request target is neither a path nor an http URL')
       : 'host' in absolute
         ? plainForwardRefusal(absolute.host)
         : refusalFor(exchange.request, options, url === target ? 'own' : 'absolute')
-  if (refusal === null) void serve(options, exchange)
-  else void refuse(exchange, refusal)
+  // Of upgrades only a WebSocket is refused; others, such as h2c, may be ignored (RFC 9110 §7.8).
+  const isWebSocket = head.upgrade !== '' && /websocket/i.test(head.upgrade)
+  if (isWebSocket) response.makeLast()
+  if (refusal !== null) void refuse(exchange, refusal)
+  else if (isWebSocket) void refuse(exchange, UPGRADE_REFUSAL)
+  else void serve(options, exchange)
 }
 
 /** RFC 9112 §3.2.2: with an absolute target the `Host` field does not count. */
@@ -170,21 +161,28 @@ function refusalFor(
   form: 'own' | 'absolute' = 'own',
 ): Refusal | null {
   const { headers, method } = request
-  if (headers.length > HEADERS_MAX * 2) {
-    const text = `The request has more than ${HEADERS_MAX} header fields`
+  if (headers.length > FIELDS_MAX * 2) {
+    const text = `The request has more than ${FIELDS_MAX} header fields`
     return { status: 431, code: 'too_many_headers', text }
   }
   if (method === 'CONNECT') return malformed('CONNECT is not possible inside a tunnel')
-  const hosts = headers.filter((_, index) => index % 2 === 1 && isHostName(headers[index - 1]))
-  const [host] = hosts
-  if (host === undefined || hosts.length > 1) return malformed('The request must name one Host')
+  const host = onlyHost(headers)
+  if (host === null) return malformed('The request must name one Host')
   if (form === 'absolute' || isOwnHost(host, options.host)) return null
   const text = `The Host "${host}" is not this router's; use https://${INFERENCE_HOST}`
   return { status: 403, code: 'host_forbidden', text }
 }
 
-function isHostName(name: string | undefined): boolean {
-  return name?.length === 4 && name.toLowerCase() === 'host'
+/** The `Host` (RFC 9112 §3.2); null unless there is exactly one. */
+function onlyHost(headers: readonly string[]): string | null {
+  let host: string | null = null
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] ?? ''
+    if (name.length !== 4 || name.toLowerCase() !== 'host') continue
+    if (host !== null) return null
+    host = headers[at + 1] ?? ''
+  }
+  return host
 }
 
 function plainForwardRefusal(host: string): Refusal {

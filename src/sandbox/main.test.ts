@@ -30,7 +30,8 @@ const options = {
   environment: process.env, log: { debug() {}, info: note, warn: note, error: note },
   adminToken: () => new Secret('admin-token'),
   sandboxToken: () => (token === undefined ? null : new Secret(token)),
-  output: 'json', stop: stop.signal, ...given,
+  output: 'json', stop: stop.signal,
+  tracing: { collector: null, isPassedUpstream: false }, ...given,
 }
 try {
   if (given.command === undefined) process.once('SIGTERM', () => stop.abort())

@@ -4,17 +4,22 @@ import { AppError } from '../core/errors.ts'
 import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { createAuthority } from '../pki/authority.ts'
-import { forward } from '../router/forward.ts'
+import { createGatewayClock } from '../router/gateway-clock.ts'
 import { DEFAULT_LIMITS } from '../router/limits.ts'
+import { sharedReports } from '../router/renewal.ts'
 import { createRouteTable } from '../router/route-table.ts'
 import type { Log } from '../system/log.ts'
-import { realClock, realRandom } from '../system/real.ts'
+import { type OtlpConfig, startTracing } from '../system/otlp.ts'
+import { realClock, realFetch, realRandom } from '../system/real.ts'
 import { type GatewayChannel, openChannel } from '../wire/client.ts'
-import { rejectionReporter, startBundleClient } from './bundle-client.ts'
+import { agentService } from './agent-service.ts'
+import { startBundleClient } from './bundle-client.ts'
 import { type ChildDeps, runChild } from './child.ts'
 import { INFERENCE_HOST, parseTunnelAllowList } from './destination.ts'
 import { sandboxEnvironment } from './environment.ts'
+import { grpcGatewayLink } from './grpc-gateway-link.ts'
 import { openListener } from './listener.ts'
+import { createRouterMetrics } from './metrics.ts'
 import { type Registration, registerSandbox } from './registration.ts'
 import { type TrustFiles, writeTrustFiles } from './trust-files.ts'
 import { createUpstream } from './upstream.ts'
@@ -39,6 +44,15 @@ export interface SandboxOptions {
   /** The environment that a child starts from. */
   readonly environment: NodeJS.ProcessEnv
   readonly log: Log
+  readonly tracing: RouterTracing
+}
+
+/** How a router's requests are traced. */
+interface RouterTracing {
+  /** Null records none. */
+  readonly collector: OtlpConfig | null
+  /** Whether upstreams get a `traceparent`. */
+  readonly isPassedUpstream: boolean
 }
 
 /** What `sandbox run` needs besides. */
@@ -147,21 +161,31 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
   }
   const deps = { clock: realClock, random: realRandom, log }
   const stop = new AbortController()
+  const clock = createGatewayClock(realClock)
   const table = createRouteTable()
+  const { collector, isPassedUpstream } = options.tracing
+  const tracing = startTracing({ ...deps, fetch: realFetch }, collector)
+  const { tracer } = tracing
+  const metrics = createRouterMetrics({ table, clock: realClock, gatewayClock: clock, tracer })
   const authority = createAuthority(deps)
   const upstream = createUpstream({ caPem: null })
   const gateway = openGateway(options, () => token())
+  const link = grpcGatewayLink(gateway)
   let token: () => Secret | null = () => null
   let running: Promise<void> = Promise.resolve()
   const forwardDeps = {
-    ...{ ...deps, table, limits: DEFAULT_LIMITS, upstream: upstream.send },
-    reportRejected: rejectionReporter(gateway),
+    ...{ ...deps, clock, table, limits: DEFAULT_LIMITS, upstream: upstream.send },
+    reportRejected: sharedReports(link.reportRejected),
   }
   const listener = await openListener({
     ...address,
     allowList: parseTunnelAllowList(options.allow),
     certificate: authority.issueLeaf(INFERENCE_HOST),
-    serve: async (request, response) => void (await forward(forwardDeps, request, response)),
+    serve: agentService({
+      ...{ forwardDeps, metrics },
+      tracing: tracer === null ? null : { tracer, isPassedUpstream },
+    }),
+    clock: realClock,
     log,
   })
   const trust = writeTrustFiles(authority.certPem, {
@@ -172,16 +196,14 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
     trust,
     connect(given) {
       token = given
-      const client = startBundleClient(
-        { ...deps, channel: gateway, table, pollIntervalMs },
-        stop.signal,
-      )
+      const client = startBundleClient({ ...deps, clock, link, table, pollIntervalMs }, stop.signal)
       running = client.done
       return client.ready
     },
     async close() {
       stop.abort()
       await Promise.all([listener.close(), upstream.close(), running])
+      await tracing.stop()
       gateway.close()
       trust.remove()
     },

@@ -3,7 +3,7 @@ import type { AgentExchange } from './agent-exchange.ts'
 
 /** An answer of the listener itself, before any route is looked at. */
 export interface Refusal {
-  readonly status: 400 | 403 | 431 | 502
+  readonly status: 400 | 403 | 408 | 431 | 502 | 505
   /** For the `x-openshell-error` header. */
   readonly code: string
   /** One line for a person. */
@@ -13,8 +13,10 @@ export interface Refusal {
 const REASONS: Readonly<Record<Refusal['status'], string>> = {
   400: 'Bad Request',
   403: 'Forbidden',
+  408: 'Request Timeout',
   431: 'Request Header Fields Too Large',
   502: 'Bad Gateway',
+  505: 'HTTP Version Not Supported',
 }
 
 /** The refusal of a request that no HTTP client should send. */

@@ -1,16 +1,23 @@
-import { getCACertificates, TLSSocket } from 'node:tls'
-import { Agent, buildConnector, type Dispatcher } from 'undici'
+import net from 'node:net'
+import tls from 'node:tls'
 import {
   type Upstream,
   UpstreamError,
   type UpstreamRequest,
   type UpstreamResponse,
+  WholeBody,
 } from '../router/exchange.ts'
-import { ChunkQueue } from './chunk-queue.ts'
+import { OriginPool } from './http1/origin-pool.ts'
+import { ReadRoom } from './http1/read-room.ts'
+import { WriteRoom } from './http1/write-room.ts'
+import { createHttp2Upstream } from './http2-upstream.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 /** An idle connection is closed before a vendor's load balancer does it (60 s and more). */
 const KEEP_ALIVE_MS = 30_000
+/** A live one is probed, so that a vendor that vanished is noticed within a long silence. */
+const PROBE_AFTER_MS = 60_000
+/** A body of known length up to this size is taken whole, to leave in one write with its head. */
 const WHOLE_BODY_BYTES_MAX = 65_536
 
 /** How vendors are reached. */
@@ -19,191 +26,193 @@ export interface UpstreamOptions {
   readonly caPem: string | null
 }
 
+/** What a transport has done so far. */
+interface UpstreamCounts {
+  /** Connections that stood. */
+  readonly connections: number
+  /** Full and resumed TLS handshakes among them. */
+  readonly handshakes: number
+  readonly resumed: number
+}
+
 /** A transport to vendors that owns its connections. */
 export interface UpstreamTransport {
   readonly send: Upstream
+  /** Over HTTP/1.1. */
+  counts(): UpstreamCounts
   /** Breaks what is in flight and closes all connections. */
   close(): Promise<void>
 }
 
+/** What is known of an origin. */
+interface Origin {
+  readonly pool: OriginPool
+  speaks: 'http/1.1' | 'h2' | 'unknown'
+}
+
 /**
- * The transport by undici's `dispatch`: HTTP/2 where the vendor offers it, else HTTP/1.1 with as many
- * connections as there are live requests, because a stream owns its connection. It follows no
- * redirect, decompresses nothing, and has no time limits of its own besides connecting: the router
- * ends what takes too long by its signal.
+ * The transport over sockets of our own: HTTP/1.1, which is all that is offered where TLS negotiates
+ * (RFC 7301), and HTTP/2 for an origin that refuses it. It follows no redirect, decompresses nothing,
+ * and has no time limits of its own besides connecting: the router ends what takes too long by its
+ * signal.
  */
 export function createUpstream(options: UpstreamOptions): UpstreamTransport {
-  const agent: IterableDispatcher = new Agent({
-    connect: sessionKeepingConnector(options.caPem),
-    allowH2: true,
-    pipelining: 1,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    // One stream a request: the peer's own limit counts, not undici's default of 100.
-    h2Options: { maxConcurrentStreams: 1_000 },
-  })
+  const origins = new Map<string, Origin>()
+  const counts = { connections: 0, handshakes: 0, resumed: 0 }
+  const readRoom = new ReadRoom()
+  const connector = createConnector({ caPem: options.caPem, readRoom, counts })
+  const http2 = createHttp2Upstream(options)
+  const rooms = { room: new WriteRoom(), readRoom }
+  const originOf = (text: string): Origin => {
+    const known = origins.get(text)
+    if (known !== undefined) return known
+    const { protocol, host } = new URL(text)
+    const isTls = protocol === 'https:'
+    const open = (receive: (bytes: Buffer) => void): net.Socket => connector(text, receive)
+    const pool = new OriginPool({ ...rooms, origin: text, host, isTls, open })
+    const origin: Origin = { pool, speaks: isTls ? 'unknown' : 'http/1.1' }
+    origins.set(text, origin)
+    return origin
+  }
+  const sendFirst = async (origin: Origin, request: UpstreamRequest): Promise<UpstreamResponse> => {
+    const whole = isToBeWhole(request) ? await gathered(request) : request
+    if (request.signal.aborted) throw cancelled(request)
+    if (origin.speaks === 'h2') return http2.send(whole)
+    try {
+      const answer = await origin.pool.send(whole)
+      origin.speaks = 'http/1.1'
+      return answer
+    } catch (error) {
+      if (!isProtocolRefused(error)) throw error
+      origin.speaks = 'h2'
+      return http2.send(whole)
+    }
+  }
   return {
-    send: async request => send(agent, request, await wholeWhenSmall(request)),
-    close: () => agent.destroy(new Error('The router stops')),
+    send(request) {
+      const origin = originOf(request.origin)
+      const isPlain = origin.speaks === 'http/1.1' && !isToBeWhole(request)
+      if (isPlain && !request.signal.aborted) return origin.pool.send(request)
+      return sendFirst(origin, request)
+    },
+    counts: () => ({ ...counts }),
+    async close() {
+      for (const { pool } of origins.values()) pool.close()
+      await http2.close()
+    },
   }
 }
 
-/**
- * undici takes any async iterable as a body and says so; its types leave that out. Methods compare
- * bivariantly, so the agent is one of these without an assertion.
- */
-interface IterableDispatcher {
-  dispatch(options: IterableDispatchOptions, handler: Dispatcher.DispatchHandler): boolean
-  destroy(error: Error): Promise<void>
+interface ConnectorOptions {
+  readonly caPem: string | null
+  readonly readRoom: ReadRoom
+  readonly counts: { connections: number; handshakes: number; resumed: number }
 }
 
-type IterableDispatchOptions = Omit<Agent.DispatchOptions, 'body'> & {
-  body?: Agent.DispatchOptions['body'] | AsyncIterable<Uint8Array>
-}
-
-/**
- * Resolves with the answer's head. Before undici starts to write the request (`onRequestStart`) no
- * byte can have left; from then on one may have.
- */
-function send(
-  agent: IterableDispatcher,
-  request: UpstreamRequest,
-  requestBody: IterableDispatchOptions['body'],
-): Promise<UpstreamResponse> {
-  const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>()
-  const { signal } = request
-  let controller: Dispatcher.DispatchController | null = null
-  let body: ChunkQueue | null = null
-
-  const fail = (error: Error) => {
-    signal.removeEventListener('abort', abort)
-    const kind = controller === null ? 'connect' : 'broken'
-    const failure = new UpstreamError(kind, `${described(kind, request)}: ${error.message}`, {
-      cause: error,
+/** Opens connections; of TLS ones to the same host, later ones resume the session of earlier ones. */
+function createConnector({
+  caPem,
+  readRoom,
+  counts,
+}: ConnectorOptions): (origin: string, receive: (bytes: Buffer) => void) => net.Socket {
+  let secureContext: tls.SecureContext | null = null
+  // Made once: reading all certificates of the system takes longer than a handshake.
+  const contextOf = (): tls.SecureContext => {
+    secureContext ??= tls.createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(caPem === null ? {} : { ca: [...tls.getCACertificates('default'), caPem] }),
     })
-    if (body === null) reject(failure)
-    else body.fail(failure)
+    return secureContext
   }
-  const abort = () => {
-    const reason = new Error('the request was cancelled')
-    // Not yet on a connection: undici still holds the request and drops it at `onRequestStart`.
-    if (controller === null) fail(reason)
-    else controller.abort(reason)
-  }
-  if (signal.aborted) {
-    abort()
-    return promise
-  }
-  signal.addEventListener('abort', abort, { once: true })
+  const sessions = new Map<string, Buffer>()
 
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart(started) {
-      if (signal.aborted) started.abort(new Error('the request was cancelled'))
-      else controller = started
-    },
-    onResponseStart(started, status, headers) {
-      if (status < 200) return
-      body = new ChunkQueue({
-        start() {},
-        pause: () => started.pause(),
-        resume: () => started.resume(),
-        cancel: () => started.abort(new Error('the answer was left unread')),
-      })
-      resolve({ status, headers: headerList(started.rawHeaders ?? headers), body })
-    },
-    onResponseData: (_, chunk) => body?.push(chunk),
-    onResponseEnd() {
-      signal.removeEventListener('abort', abort)
-      body?.end()
-    },
-    onResponseError: (_, error) => fail(error),
+  const openTls = (origin: string, address: Address): net.Socket => {
+    const session = sessions.get(origin)
+    const socket = tls.connect({
+      ...SOCKET_OPTIONS,
+      ...address,
+      // RFC 6066 §3: names only.
+      servername: net.isIP(address.host) === 0 ? address.host : '',
+      ALPNProtocols: ['http/1.1'],
+      secureContext: contextOf(),
+      ...(session === undefined ? {} : { session }),
+    })
+    socket.on('session', newest => sessions.set(origin, newest))
+    socket.once('secureConnect', () => {
+      counts.handshakes += 1
+      if (socket.isSessionReused()) counts.resumed += 1
+    })
+    return socket
   }
-  try {
-    agent.dispatch(dispatchOptions(request, requestBody), handler)
-  } catch (error) {
-    fail(error instanceof Error ? error : new Error(String(error)))
+
+  return (origin, receive) => {
+    const { protocol, hostname, port } = new URL(origin)
+    const isTls = protocol === 'https:'
+    const onread: net.OnReadOpts = {
+      buffer: readRoom.buffer,
+      callback(length) {
+        receive(readRoom.buffer.subarray(0, length))
+        return true
+      },
+    }
+    const host = hostname.replace(/^\[|\]$/g, '')
+    const address = { host, port: port === '' ? (isTls ? 443 : 80) : Number(port), onread }
+    const socket = isTls ? openTls(origin, address) : net.connect({ ...SOCKET_OPTIONS, ...address })
+    const ready = isTls ? 'secureConnect' : 'connect'
+    let isReady = false
+    socket.once(ready, () => {
+      counts.connections += 1
+      isReady = true
+      socket.setTimeout(KEEP_ALIVE_MS)
+    })
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
+      if (!isReady)
+        socket.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS / 1_000} s`))
+    })
+    return socket
   }
-  return promise
 }
 
-/**
- * A small body of known length is taken whole: it leaves in one write with the head, and undici may
- * send it again after a GOAWAY that says it was not looked at (RFC 9113 §6.8).
- */
-async function wholeWhenSmall(request: UpstreamRequest): Promise<IterableDispatchOptions['body']> {
-  const { body, contentLength } = request
-  if (body === null || contentLength === 0) return null
-  if (contentLength === null || contentLength > WHOLE_BODY_BYTES_MAX) return body
+interface Address {
+  readonly host: string
+  readonly port: number
+  readonly onread: net.OnReadOpts
+}
+
+const SOCKET_OPTIONS = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: PROBE_AFTER_MS,
+  highWaterMark: 65_536,
+} as const
+
+function isToBeWhole({ body, contentLength }: UpstreamRequest): boolean {
+  const isSmall = contentLength !== null && contentLength <= WHOLE_BODY_BYTES_MAX
+  return body !== null && isSmall && !(body instanceof WholeBody)
+}
+
+async function gathered(request: UpstreamRequest): Promise<UpstreamRequest> {
   try {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of body) chunks.push(chunk)
-    return Buffer.concat(chunks)
+    const pieces: Uint8Array[] = []
+    for await (const piece of request.body ?? []) pieces.push(piece)
+    return { ...request, body: new WholeBody(pieces) }
   } catch (error) {
     throw new UpstreamError('connect', 'The request broke off before it was sent', { cause: error })
   }
 }
 
-function dispatchOptions(
-  request: UpstreamRequest,
-  body: IterableDispatchOptions['body'],
-): IterableDispatchOptions {
-  const { contentLength } = request
-  const framing =
-    body === null || contentLength === null ? [] : ['content-length', `${contentLength}`]
-  return {
-    origin: request.origin,
-    path: request.path,
-    method: request.method,
-    headers: [...request.headers, ...framing],
-    body: body ?? null,
-    // A request that was sent may have been charged: undici must not repeat it by itself.
-    idempotent: false,
-  }
+function cancelled({ origin }: UpstreamRequest): UpstreamError {
+  const cause = new Error('the request was cancelled')
+  return new UpstreamError('connect', `Cannot connect to "${origin}": ${cause.message}`, { cause })
 }
 
-function described(kind: UpstreamError['kind'], request: UpstreamRequest): string {
-  return kind === 'connect'
-    ? `Cannot connect to "${request.origin}"`
-    : `The answer of "${request.origin}" broke off`
-}
-
-/** HTTP/1.1 hands out the raw pairs, HTTP/2 an object whose repeated names are arrays. */
-function headerList(
-  raw: readonly (Buffer | string)[] | Readonly<Record<string, string | string[] | undefined>>,
-): readonly string[] {
-  if (isPairs(raw)) {
-    return raw.map(part => (typeof part === 'string' ? part : part.toString('latin1')))
-  }
-  return Object.entries(raw).flatMap(([name, value]) => {
-    if (value === undefined || name.startsWith(':')) return []
-    return Array.isArray(value) ? value.flatMap(one => [name, one]) : [name, value]
-  })
-}
-
-function isPairs(raw: object): raw is readonly (Buffer | string)[] {
-  return Array.isArray(raw)
-}
-
-/**
- * undici remembers TLS sessions by weak reference, so that a garbage collection costs the next
- * connections a full handshake each. Holding the newest session of each host keeps them.
- */
-function sessionKeepingConnector(caPem: string | null): buildConnector.connector {
-  const connect = buildConnector({
-    timeout: CONNECT_TIMEOUT_MS,
-    allowH2: true,
-    ...(caPem === null ? {} : { ca: [...getCACertificates('default'), caPem] }),
-  })
-  const newestSessions = new Map<string, Buffer>()
-  return (options, callback) => {
-    connect(options, (...outcome) => {
-      const [, socket] = outcome
-      if (socket instanceof TLSSocket) {
-        socket.on('session', session => newestSessions.set(options.hostname, session))
-      }
-      callback(...outcome)
-    })
-  }
+/** Whether a server did not take the one protocol that it was offered (RFC 7301 §3.2). */
+function isProtocolRefused(error: unknown): boolean {
+  if (!(error instanceof UpstreamError && error.kind === 'connect')) return false
+  const { cause } = error
+  return (
+    cause instanceof Error &&
+    'code' in cause &&
+    cause.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'
+  )
 }

@@ -1,0 +1,28 @@
+import type { AgentRequest, AgentResponse } from '../router/exchange.ts'
+import { type ForwardDeps, forward } from '../router/forward.ts'
+import { answerWhole } from '../router/relay.ts'
+import { asksForMetrics, type RouterMetrics } from './metrics.ts'
+import { type RequestTracing, traceRequest } from './request-traces.ts'
+
+/** Answers a request of an agent: with the router's numbers, or by the data path, which is told of. */
+export function agentService(options: {
+  readonly forwardDeps: ForwardDeps
+  readonly metrics: RouterMetrics
+  /** Null records nothing, and nothing stands in between. */
+  readonly tracing: RequestTracing | null
+}): (request: AgentRequest, response: AgentResponse) => Promise<void> {
+  const { metrics, tracing } = options
+  const forwardDeps = { ...options.forwardDeps, table: metrics.table }
+  return async (request, response) => {
+    if (asksForMetrics(request)) {
+      await answerWhole(metrics.answer(), response, { isHead: request.method === 'HEAD' })
+    } else if (tracing === null) {
+      metrics.served(await forward(forwardDeps, request, response))
+    } else {
+      const trace = traceRequest(tracing, forwardDeps, request)
+      const outcome = await forward(trace.deps, request, response)
+      trace.ended(outcome)
+      metrics.served(outcome)
+    }
+  }
+}
