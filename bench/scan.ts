@@ -1,5 +1,6 @@
-// How fast a request body is scanned and edited, in MB/s: node bench/scan.ts
+// How fast a request body is scanned and edited, in MB/s: `npm run bench -- scan`
 import { BodyEdit } from '../src/router/body-edit.ts'
+import { publish } from './harness/report.ts'
 
 const MIN_SPAN_MS = 500
 
@@ -42,15 +43,34 @@ const bodies: readonly (readonly [string, unknown])[] = [
   ],
 ]
 
-for (const [name, value] of bodies) {
+const rows = bodies.map(([name, value]) => {
   const body = Buffer.from(JSON.stringify(value))
-  const whole = rate(body, [body])
   const chunks: Buffer[] = []
   for (let at = 0; at < body.length; at += 65_536) chunks.push(body.subarray(at, at + 65_536))
-  console.log(
-    `${name.padEnd(34)} ${(body.length / 1e6).toFixed(2)} MB: ${whole} MB/s whole, ${rate(body, chunks)} MB/s in chunks of 64 KiB`,
-  )
-}
+  return { name, megabytes: body.length / 1e6, whole: rate(body, [body]), cut: rate(body, chunks) }
+})
+const inChunks = (start: string) => rows.find(({ name }) => name.startsWith(start))?.cut ?? null
+publish({
+  bench: 'scan',
+  ...{ isQuick: false, rounds: 1, notes: [] },
+  tables: [
+    {
+      title: 'Scanning and editing a body',
+      columns: ['body', 'MB', 'MB/s whole', 'MB/s in chunks of 64 KiB'],
+      rows: rows.map(one => [one.name, one.megabytes, one.whole, one.cut]),
+    },
+  ],
+  budgets: [
+    {
+      ...{ what: 'chat-shaped, in chunks', unit: 'MB/s', bound: 'at least', limit: 5_000 },
+      value: inChunks('chat, long strings'),
+    },
+    {
+      ...{ what: 'dense, in chunks', unit: 'MB/s', bound: 'at least', limit: 500 },
+      value: inChunks('dense'),
+    },
+  ],
+})
 
 function rate(body: Uint8Array, chunks: readonly Uint8Array[]): number {
   for (let turn = 0; turn < 20; turn += 1) edit(chunks)

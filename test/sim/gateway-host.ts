@@ -1,0 +1,319 @@
+import { rmSync } from 'node:fs'
+import { AppError } from '../../src/core/errors.ts'
+import { Secret } from '../../src/core/secret.ts'
+import { createAudit } from '../../src/gateway/audit.ts'
+import { composeGateway } from '../../src/gateway/compose.ts'
+import type { Identity } from '../../src/gateway/identity.ts'
+import { openStore } from '../../src/store/open.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { Clock } from '../../src/system/clock.ts'
+import type { Log, LogFields } from '../../src/system/log.ts'
+import type { Chance } from './chance.ts'
+import type { Ledger } from './ledger.ts'
+import { type Life, type Machine, never } from './machine.ts'
+import { RpcTable } from './rpc-table.ts'
+import { turn } from './schedule.ts'
+import { guardStore, observedStore } from './store-guard.ts'
+import { type TokenCallDeps, tokenCalls } from './token-call.ts'
+
+/** How soon a gateway that could not start is started again. */
+const RESTART_MS = 1_000
+
+/** More calls to the store in one instant than all that could be due at once. */
+const CALLS_MAX = 5_000
+
+/** How the gateway's disk fares. */
+export type DiskMood =
+  | 'well'
+  /** Reads work, writes do not. */
+  | 'full'
+  /** Nothing works. */
+  | 'away'
+
+/** A gateway's process. */
+export interface GatewayProcess {
+  readonly life: Life
+  readonly table: RpcTable
+  /** Tells when it dies or stops; the answer ends that. */
+  onDeath(tell: () => void): () => void
+  /** Stops as it does on SIGTERM. */
+  stop(): void
+}
+
+/** What a gateway's machine is made of. */
+export interface GatewayHostDeps extends Omit<TokenCallDeps, 'onAnswer'> {
+  readonly machine: Machine
+  readonly chance: Chance
+  readonly ledger: Ledger
+  /** The database's file. */
+  readonly file: string
+  /** Hosts that the operator allows. */
+  readonly allowList: readonly string[]
+}
+
+/**
+ * The gateway's machine: a database that outlives every process, and processes that die at any
+ * point. Whatever a process does outside itself passes through here, and every such step is a place
+ * where it may be killed.
+ */
+export class GatewayHost {
+  readonly machine: Machine
+  readonly #deps: GatewayHostDeps
+  readonly #masterKey: Uint8Array
+  #listening: GatewayProcess | null = null
+  #stopping: GatewayProcess | null = null
+  #callsNow = 0
+  #callsAtMs = 0
+  #stepsToDeath = 0
+  #isStarting = false
+  #isObserving = false
+  /** So many statements from now, one fails. */
+  statementsToFailure = 0
+  #disk: DiskMood = 'well'
+  /** When its disk was last in trouble, in true time; now, while it is. */
+  #diskTroubleAtMs = Number.NEGATIVE_INFINITY
+  /** When a process began or ended, or the disk was in trouble, in true time. */
+  disturbedAtMs = 0
+
+  constructor(deps: GatewayHostDeps) {
+    this.#deps = deps
+    this.machine = deps.machine
+    this.#masterKey = deps.chance.bytes(32)
+  }
+
+  /** The process that takes calls now; null when none does. */
+  get listening(): GatewayProcess | null {
+    return this.#listening
+  }
+
+  get disk(): DiskMood {
+    return this.#disk
+  }
+
+  set disk(mood: DiskMood) {
+    this.#note(`disk ${mood}`)
+    this.#diskTroubleAtMs = this.machine.schedule.nowMs
+    this.#disk = mood
+  }
+
+  /** When its disk was last in trouble, in true time. */
+  get diskTroubleAtMs(): number {
+    return this.#disk === 'well' ? this.#diskTroubleAtMs : this.machine.schedule.nowMs
+  }
+
+  get isDoomed(): boolean {
+    return this.#stepsToDeath > 0
+  }
+
+  /** Kills the process at one of its next steps: a store call, a statement, a request, an answer. */
+  killAfter(steps: number): void {
+    this.#stepsToDeath = steps
+  }
+
+  kill(): void {
+    this.#stepsToDeath = 0
+    if (this.#listening === null) return
+    this.#note('killed')
+    this.#listening.life.kill()
+    this.#listening = null
+    for (const { underWay } of this.#deps.ledger.allDealings)
+      for (const asking of underWay) if (!asking.life.isAlive) underWay.delete(asking)
+  }
+
+  /** The process finishes what is under way, and takes no more calls. */
+  stop(): void {
+    this.machine.receive(() => {
+      if (this.#listening === null) return
+      this.#note('stops')
+      this.#stopping = this.#listening
+      this.#listening = null
+      this.#stopping.stop()
+    })
+  }
+
+  /** Starts a process, after the one before it has ended. */
+  start(): void {
+    this.machine.receive(() => {
+      if (this.#listening !== null || this.#isStarting) return
+      if (this.#stopping?.life.isAlive) this.#stopping.onDeath(() => this.#start())
+      else this.#start()
+    })
+  }
+
+  #start(): void {
+    if (this.#isStarting) return
+    const { machine, chance, ledger } = this.#deps
+    const life = machine.boot()
+    this.#isStarting = true
+    this.#note('starts')
+    const clock = this.#storeClock(life)
+    const opening = openStore(
+      { clock, random: chance, masterKey: this.#masterKey },
+      `sqlite:${this.#deps.file}`,
+    )
+    machine.schedule.stall(opening)
+    const started = opening.then(store => {
+      clock.isOpen = true
+      life.onDeath(() => void closeQuietly(store))
+      return life.while(this.#compose(life, store))
+    })
+    started
+      .then(
+        process => {
+          this.#listening = process
+        },
+        (error: unknown) => {
+          // Whoever supervises it tries again.
+          life.kill()
+          ledger.trace.note(`gateway does not start: ${error}`)
+          machine.schedule.after(RESTART_MS, () => this.start())
+        },
+      )
+      .finally(() => {
+        this.#isStarting = false
+      })
+  }
+
+  async #compose(life: Life, store: Store): Promise<GatewayProcess> {
+    const { chance, ledger, allowList } = this.#deps
+    const guarded = this.#guard(life, store)
+    const stopping = new AbortController()
+    const identity = pretendIdentity(ledger)
+    const log = watchfulLog(ledger)
+    const audit = createAudit(log)
+    const fetch = tokenCalls({ ...this.#deps, onAnswer: () => this.#step() }, life)
+    const gateway = await composeGateway(
+      {
+        ...{ clock: life, random: chance, files: noFiles, execute: noPrograms, vitals: noVitals },
+        tracer: null,
+        ...{ fetch, store: guarded, identity, log, audit, stopping: stopping.signal },
+      },
+      {
+        rules: { allowList, subjectTokenDirs: [], mayExecute: false },
+        gatewayId: 'gateway-1',
+        sweepMs: 600_000,
+        version: 'sim',
+      },
+    )
+    const table = new RpcTable()
+    for (const rpc of gateway.rpcs) rpc(table, { identity, log, audit })
+    gateway.run().then(
+      () => life.kill(),
+      (error: unknown) => ledger.violate('nothing breaks inside', `the gateway ended: ${error}`),
+    )
+    return {
+      ...{ life, table },
+      onDeath: tell => life.onDeath(tell),
+      stop: () => stopping.abort(),
+    }
+  }
+
+  /** Removes the database. */
+  remove(): void {
+    for (const end of ['', '-wal', '-shm']) rmSync(`${this.#deps.file}${end}`, { force: true })
+  }
+
+  #note(what: string): void {
+    this.disturbedAtMs = this.machine.schedule.nowMs
+    this.#deps.ledger.trace.note(`gateway ${what}`)
+  }
+
+  #step(): void {
+    if (this.#stepsToDeath === 0) return
+    this.#stepsToDeath -= 1
+    if (this.#stepsToDeath === 0) this.kill()
+  }
+
+  /** The store reads the clock before each statement, so that is where its disk fails. */
+  #storeClock(life: Life): Clock & { isOpen: boolean } {
+    const clock = {
+      // While a store is opened no time passes.
+      isOpen: false,
+      nowMs: () => life.nowMs(),
+      monotonicMs: () => {
+        if (!this.#isObserving) this.#beforeStatement(life)
+        return life.monotonicMs()
+      },
+      sleep: (ms: number, signal: AbortSignal) => (clock.isOpen ? life.sleep(ms, signal) : turn()),
+    }
+    return clock
+  }
+
+  #beforeStatement(life: Life): void {
+    this.#step()
+    if (!life.isAlive) throw new Error('The process is dead')
+    if (this.statementsToFailure === 0) return
+    this.statementsToFailure -= 1
+    if (this.statementsToFailure > 0) return
+    this.#note('fails to write one page')
+    this.#diskTroubleAtMs = this.machine.schedule.nowMs
+    throw new Error('disk I/O error')
+  }
+
+  /** Whoever asks the store without end in one instant starves everything else. */
+  #isSpinning(): boolean {
+    const { nowMs } = this.machine.schedule
+    this.#callsNow = nowMs === this.#callsAtMs ? this.#callsNow + 1 : 1
+    this.#callsAtMs = nowMs
+    if (this.#callsNow <= CALLS_MAX) return false
+    this.#deps.ledger.violate('nothing spins', `${CALLS_MAX} calls to the store in one millisecond`)
+    return true
+  }
+
+  #guard(life: Life, store: Store): Store {
+    const observed = observedStore(this.#deps.ledger, store, async work => {
+      this.#isObserving = true
+      await work()
+      this.#isObserving = false
+    })
+    return guardStore(observed, async ({ isWrite, work }) => {
+      this.#step()
+      if (!life.isAlive || this.#isSpinning()) return never()
+      if (this.#disk === 'away' || (this.#disk === 'full' && isWrite)) {
+        throw new AppError('store_unavailable', `Cannot use the database: disk ${this.#disk}`)
+      }
+      const value = await life.while(work())
+      this.#step()
+      return life.isAlive ? value : never()
+    })
+  }
+}
+
+async function closeQuietly(store: Store): Promise<void> {
+  // A process that was killed in a transaction leaves it to the database to undo that.
+  await store.close().catch(() => {})
+}
+
+/** Tokens are what they say: `admin`, or a sandbox's id. Signing has its own tests. */
+function pretendIdentity({ sandboxes }: Ledger): Identity {
+  return {
+    issueSandboxToken: async sandbox => new Secret(sandbox.id),
+    async authenticate(authorization) {
+      const token = (authorization ?? '').replace('Bearer ', '')
+      if (token === 'admin') return { kind: 'admin' }
+      const sandbox = sandboxes.get(token)
+      if (sandbox !== undefined) return { kind: 'sandbox', sandbox }
+      throw new AppError('not_found', 'The sandbox of this token was deleted')
+    },
+  }
+}
+
+/** A log in which nobody may speak of a programmer's error. */
+export function watchfulLog(ledger: Ledger): Log {
+  const watch = (event: string, fields: LogFields = {}): void => {
+    const { error } = fields
+    if (error === undefined || error instanceof AppError) return
+    const text = error instanceof Error ? error.stack : String(error)
+    ledger.violate('nothing breaks inside', `${event}: ${text}`)
+  }
+  return { debug: watch, info: watch, warn: watch, error: watch }
+}
+
+const noFiles = {
+  realPath: () => Promise.reject(new Error('No files here')),
+  read: () => Promise.reject(new Error('No files here')),
+}
+
+const noPrograms = () => Promise.reject(new Error('No programs here'))
+
+const noVitals = { residentBytes: () => 0, cpuSeconds: () => 0, loopDelayP99Seconds: () => 0 }

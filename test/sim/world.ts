@@ -1,0 +1,189 @@
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Chance } from './chance.ts'
+import { GatewayHost } from './gateway-host.ts'
+import { Ledger } from './ledger.ts'
+import { Machine } from './machine.ts'
+import { Network } from './network.ts'
+import { Operator, Plan } from './operator.ts'
+import { RouterHost } from './router-host.ts'
+import { Schedule } from './schedule.ts'
+import { Trace } from './trace.ts'
+import { Vendor } from './vendor.ts'
+import { Account, type AccountKind } from './vendor-account.ts'
+import { Weather } from './weather.ts'
+
+/** How a world is made. */
+export interface WorldShape {
+  readonly providers: number
+  readonly routers: number
+  /** Lives of tokens to choose from. */
+  readonly livesMs: readonly number[]
+  readonly pollIntervalMs: number
+  /** An agent asks this often, on the average; 0 for never. */
+  readonly requestEveryMs: number
+  /** Vendors state the life of a token in all forms, true or not. */
+  readonly areVendorsOdd: boolean
+}
+
+const VENDORS: readonly (readonly [host: string, kind: AccountKind])[] = [
+  ['clients.sim', 'client'],
+  ['caches.sim', 'cached'],
+  ['families.sim', 'family'],
+  ['keys.sim', 'key'],
+]
+
+/** Memory, where there is such a disk: the database is made anew for each simulation. */
+const FOLDER = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
+let worlds = 0
+
+/** Everything there is in one simulation. */
+export class World {
+  readonly shape: WorldShape
+  readonly chance: Chance
+  readonly schedule = new Schedule()
+  readonly trace: Trace
+  readonly ledger: Ledger
+  readonly weather: Weather
+  readonly network: Network
+  readonly gateway: GatewayHost
+  readonly operator: Operator
+  readonly vendors: ReadonlyMap<string, Vendor>
+  readonly plans: Plan[] = []
+  readonly routers: RouterHost[] = []
+  readonly #api: Machine
+  #accounts = 0
+  #sandboxes = 0
+  /** How many answers the agents got, by status. */
+  readonly answers = new Map<number, number>()
+
+  constructor(seed: number, shape: WorldShape, onLine: ((line: string) => void) | null) {
+    this.shape = shape
+    this.chance = new Chance(seed)
+    const { schedule } = this
+    const nowMs = () => schedule.nowMs
+    this.trace = new Trace(nowMs, onLine)
+    this.ledger = new Ledger(this.trace, nowMs)
+    this.weather = new Weather(nowMs)
+    this.network = new Network(schedule, this.chance.fork())
+    this.#api = new Machine(schedule, 'api')
+    this.vendors = new Map(
+      VENDORS.map(([host]) => [
+        host,
+        new Vendor(new Machine(schedule, host), this.#vendorChance()),
+      ]),
+    )
+    for (const vendor of this.vendors.values()) vendor.isOdd = shape.areVendorsOdd
+    worlds += 1
+    this.gateway = new GatewayHost({
+      machine: new Machine(schedule, 'gateway'),
+      ...{ chance: this.chance.fork(), network: this.network, ledger: this.ledger },
+      vendors: this.vendors,
+      file: path.join(FOLDER, `openshell-sim-${process.pid}-${worlds}.db`),
+      allowList: [
+        ...this.vendors.keys(),
+        ...Array.from({ length: 200 }, (_, id) => `api${id}.sim`),
+      ],
+    })
+    const life = new Machine(schedule, 'operator').boot()
+    const caller = { life, network: this.network, gateway: this.gateway, token: 'admin' }
+    this.operator = new Operator(caller, this.ledger)
+  }
+
+  get workspaces(): readonly string[] {
+    const count = Math.max(1, Math.ceil(this.shape.providers / 2))
+    return Array.from({ length: count }, (_, index) => `w${index}`)
+  }
+
+  /** Starts the gateway, then adds the providers and routes and starts the routers. */
+  begin(): void {
+    this.gateway.start()
+    const kinds = VENDORS.map(([, kind]) => kind)
+    for (let index = 0; index < this.shape.providers; index += 1) {
+      const workspace = this.workspaces[Math.floor(index / 2)] ?? 'w0'
+      const account = this.openAccount(this.chance.pick(kinds))
+      this.plans.push(new Plan({ workspace, name: `p${index}` }, account, this.ledger))
+    }
+    this.spawn(async () => {
+      for (const plan of this.plans) await this.operator.add(plan)
+      for (const [index, plan] of this.plans.entries())
+        await this.operator.route(plan, index % 2 === 0 ? 'inference.local' : 'sandbox-system')
+      for (let index = 0; index < this.shape.routers; index += 1) await this.addRouter()
+    })
+  }
+
+  openAccount(kind: AccountKind): Account {
+    const { chance, shape } = this
+    const host = VENDORS.find(one => one[1] === kind)?.[0] ?? ''
+    this.#accounts += 1
+    const graceMs = chance.pick([0, 0, 60_000])
+    const lifeMs = chance.pick(shape.livesMs)
+    const account = new Account({ id: this.#accounts, kind, host, lifeMs, graceMs })
+    this.vendors.get(host)?.open(account)
+    this.ledger.opened(account)
+    return account
+  }
+
+  /** A new sandbox with its router. */
+  async addRouter(): Promise<void> {
+    const { chance, schedule, network, ledger, gateway } = this
+    const { pollIntervalMs } = this.shape
+    this.#sandboxes += 1
+    const name = `router${this.#sandboxes}`
+    const workspace = this.workspaces[this.#sandboxes % this.workspaces.length] ?? 'w0'
+    const sandboxId = await this.operator.sandbox(workspace, name)
+    if (sandboxId === null) return
+    const router = new RouterHost(
+      { machine: new Machine(schedule, name), workspace, sandboxId },
+      { network, ledger, gateway, machine: this.#api, chance: chance.fork(), pollIntervalMs },
+    )
+    this.routers.push(router)
+    router.start()
+    this.#askNow(router)
+  }
+
+  /** Takes a router away, and its sandbox. */
+  async removeRouter(router: RouterHost): Promise<void> {
+    this.routers.splice(this.routers.indexOf(router), 1)
+    router.stop('stop')
+    await this.operator.removeSandbox(router.workspace, router.machine.name)
+  }
+
+  /** Does work that nobody waits for; what it throws is a fault of the simulation itself. */
+  spawn(work: () => Promise<void>): void {
+    work().catch((error: unknown) =>
+      this.ledger.violate(
+        'nothing breaks inside',
+        `the simulation itself: ${error instanceof Error ? error.stack : error}`,
+      ),
+    )
+  }
+
+  close(): void {
+    for (const router of this.routers) router.stop('kill')
+    this.gateway.kill()
+    this.gateway.remove()
+  }
+
+  #askNow(router: RouterHost): void {
+    const { requestEveryMs } = this.shape
+    if (requestEveryMs === 0) return
+    const spanMs = this.chance.whole(1, 2 * requestEveryMs)
+    this.schedule.after(spanMs, () => {
+      if (!this.routers.includes(router)) return
+      if (!router.machine.isSuspended) this.spawn(() => this.#ask(router))
+      this.#askNow(router)
+    })
+  }
+
+  async #ask(router: RouterHost): Promise<void> {
+    const asked = await router.ask()
+    if (asked !== null) this.answers.set(asked.status, (this.answers.get(asked.status) ?? 0) + 1)
+  }
+
+  #vendorChance(): Chance {
+    return this.chance.fork()
+  }
+}
