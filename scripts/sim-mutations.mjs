@@ -164,6 +164,8 @@ if (missing.length > 0) {
     console.error(`"${name}" matches ${count} times in ${file}, expected one`)
   process.exit(1)
 }
+// One copy of the tree for all: what is edited meanwhile is another matter.
+const base = copyOf(root)
 const queue = ['', ...names]
 const rows = []
 const worker = async () => {
@@ -171,6 +173,7 @@ const worker = async () => {
     rows.push(await examine(name))
 }
 await Promise.all(Array.from({ length: Math.min(queue.length, availableParallelism()) }, worker))
+rmSync(base, { recursive: true })
 
 console.log(`\n${'planted bug'.padEnd(22)} ${'seeds'.padStart(5)}  found by`)
 for (const { name, seeds, verdict } of rows.sort((one, other) => queueOf(one) - queueOf(other)))
@@ -183,11 +186,8 @@ function queueOf({ name }) {
 
 /** Simulates with a bug, or without one where the name is ''. */
 async function examine(name) {
-  const folder = mkdtempSync(path.join(tmpdir(), 'openshell-mutation-'))
+  const folder = copyOf(base)
   try {
-    for (const part of ['src', 'test/sim', 'scripts', 'package.json'])
-      cpSync(path.join(root, part), path.join(folder, part), { recursive: true })
-    symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'))
     if (name !== '') plant(folder, name)
     const { code, text } = await simulate(folder)
     const [, seed, invariant] = /^Seed (\d+) breaks "(.*)" after/m.exec(text) ?? []
@@ -199,6 +199,15 @@ async function examine(name) {
   } finally {
     rmSync(folder, { recursive: true })
   }
+}
+
+/** A copy of all that a simulation needs, in a folder of its own. */
+function copyOf(tree) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'openshell-mutation-'))
+  for (const part of ['src', 'test/sim', 'scripts', 'package.json'])
+    cpSync(path.join(tree, part), path.join(folder, part), { recursive: true })
+  symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'))
+  return folder
 }
 
 /** What a mutation replaces, and how often that stands where it is expected once. */

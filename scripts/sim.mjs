@@ -1,7 +1,8 @@
 // Simulates the whole system, one seed after the other: `npm run sim -- --seeds 10000`, or one seed
-// with everything that happens in it: `npm run sim -- --seed 7 --trace`.
+// with everything that happens in it: `npm run sim -- --seed 7 --trace`, or how much a CPU second
+// simulates: `npm run sim -- --week`.
 import { parseArgs } from 'node:util'
-import { describeFailure, scenarioOf, simulate } from '../test/sim/simulate.ts'
+import { calmScenario, describeFailure, scenarioOf, simulate } from '../test/sim/simulate.ts'
 
 const { values } = parseArgs({
   options: {
@@ -9,6 +10,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string' },
     trace: { type: 'boolean', default: false },
+    week: { type: 'boolean', default: false },
   },
 })
 const onLine = values.trace ? line => console.log(line) : null

@@ -1,8 +1,8 @@
 import { type Spending, spendings } from './family.ts'
 import type { Ledger } from './ledger.ts'
 
-/** Between the vendor's answer and the end of the store's write; the store needs a part of it. */
-const WRITE_MS = 100
+/** Between the vendor's answer and the end of the store's write, on a machine that is busy. */
+const WRITE_MS = 400
 /** A call may still have been in the kernel when its sender was killed. */
 const KERNEL_MS = 20
 

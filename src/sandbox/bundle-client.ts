@@ -10,6 +10,8 @@ const BACKOFF_MIN_MS = 200
 const BACKOFF_MAX_MS = 5_000
 /** A gateway that refuses, or knows no push, is asked again at this pace: people may mend it. */
 const SLOW_RETRY_MS = 30_000
+/** A first answer that took longer tells the time too vaguely. */
+const SLOW_CONNECT_MS = 200
 /** A machine whose clock is off by more than this is told so. */
 const CLOCK_OFFSET_MS = 5_000
 
@@ -78,13 +80,19 @@ async function watchLoop(
   while (!signal.aborted) {
     const arrivalsBefore = delivered.arrivals
     const learnTime = clock.ask()
+    const askedAtMs = clock.monotonicMs()
     const session = {
       revision: () => delivered.revision,
       onBundle: ({ bundle, sentAtMs }: DeliveredBundle) => {
         noteOffset(deps, delivered, learnTime(sentAtMs))
         apply(deps, delivered, { bundle, by: 'push' })
-        // It was on its way for long, or the gateway's clock was set back: a poll tells.
-        if (sentAtMs > 0 && clock.nowMs() - sentAtMs > CLOCK_OFFSET_MS) delivered.pollNow()
+        // It was on its way for long, or the gateway's clock was set back: a poll tells. So it does
+        // when connecting took long, for a first answer counts from before that.
+        const isOld = clock.nowMs() - sentAtMs > CLOCK_OFFSET_MS
+        const isVague =
+          delivered.arrivals === arrivalsBefore + 1 &&
+          clock.monotonicMs() - askedAtMs > SLOW_CONNECT_MS
+        if (sentAtMs > 0 && (isOld || isVague)) delivered.pollNow()
       },
     }
     const error = await deps.link.watch(session, signal)

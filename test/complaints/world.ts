@@ -29,6 +29,8 @@ import {
 export const MINUTE_MS = 60_000
 export const HOUR_MS = 60 * MINUTE_MS
 const TURNS_MAX = 100_000
+/** A request that waits for a clock that nobody moves must end the test, not hang it. */
+const ANSWER_MS_MAX = 20_000
 
 /** A router whose clock is the test's; its sockets are real. */
 interface ClockedRouter {
@@ -133,7 +135,10 @@ export async function startComplaintWorld(
         isClosed = true
       })
       // A gateway finishes what it has begun; what hangs ends with the time.
-      while (!isClosed) await clock.advance(1_000)
+      await until(async () => {
+        await clock.advance(1_000)
+        return isClosed
+      }, 'the gateway to close')
       await closed
     },
   }
@@ -145,6 +150,7 @@ export async function ask(router: ClockedRouter, prompt = 'hi'): Promise<Told> {
   const response = await fetch(`${router.baseUrl}/v1/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'x-api-key': 'placeholder' },
+    signal: AbortSignal.timeout(ANSWER_MS_MAX),
     body: JSON.stringify({
       model: 'any',
       max_tokens: 16,

@@ -137,11 +137,11 @@ const lively: fc.Arbitrary<Plan> = fc
     }
   })
 
-/** The same with a token that ended and is tried for again. */
+/** The same with a token that ends at this very instant and is tried for again. */
 const dead = lively.map(({ providers, routes }) => ({
   providers: providers.map(one => ({
     ...one,
-    row: one.row && { ...one.row, endsInMs: -1, failure: 'T' as const, isParked: false },
+    row: one.row && { ...one.row, endsInMs: 0, failure: 'T' as const, isParked: false },
   })),
   routes,
 }))
@@ -230,7 +230,7 @@ async function bundleOf(next: Plan): Promise<Bundle> {
 
 test('every route is served or explained, no dead token and no material is in a bundle', async () => {
   await holds(
-    fc.asyncProperty(plan, async one => {
+    fc.asyncProperty(fc.oneof(plan, lively, dead), async one => {
       const bundle = await bundleOf(one)
       const served = bundle.routes.map(route => route.name)
       const explained = bundle.failures.map(failure => failure.name)
@@ -252,7 +252,7 @@ test('every route is served or explained, no dead token and no material is in a 
       }
       assertHidden(bundle, one)
     }),
-    200,
+    80,
   )
 })
 

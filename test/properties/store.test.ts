@@ -319,6 +319,6 @@ test('two gateways over one store leave it as a few maps would be', async () => 
         await compare(twins)
       }
     }),
-    70,
+    45,
   )
 })

@@ -65,6 +65,7 @@ function checkConverged(world: World, router: RouterHost): void {
   if (calmMs < RECONNECT_MS) return
   for (const name of ['inference.local', 'sandbox-system'] as const) {
     const wanted = wantedToken(world, workspace, name)
+    if (wanted === null) continue
     const changedAtMs = Math.max(wanted.sinceMs, ledger.routesWrittenAtMs(workspace))
     if (schedule.nowMs - changedAtMs < DELIVERY_MS) continue
     const route = router.bundle?.routes.find(one => one.name === name)
@@ -77,18 +78,22 @@ function checkConverged(world: World, router: RouterHost): void {
   }
 }
 
-/** What a route's token is by the store; '' when it has none that is good. */
+/**
+ * What a route's token is by the store; '' when it has none that is good. Null when nobody can say,
+ * because the clock by which its end was written has been set back since.
+ */
 function wantedToken(
   { ledger, gateway, schedule }: World,
   workspace: string,
   name: string,
-): { readonly value: string; readonly sinceMs: number } {
+): { readonly value: string; readonly sinceMs: number } | null {
   const route = ledger.routesOf(workspace).find(one => one.name === name)
   if (route === undefined) return { value: '', sinceMs: 0 }
   const standing = ledger.named(workspace, route.providerName)
   if (standing === undefined) return { value: '', sinceMs: ledger.lastDeletionMs }
-  const { credential, writtenAtMs } = standing
+  const { credential, writtenAtMs, mintedAtMs } = standing
   const token = credential?.token ?? null
+  if (gateway.machine.setBackAtMs >= mintedAtMs) return null
   if (credential === null || token === null || credential.isDisabled) {
     return { value: '', sinceMs: writtenAtMs }
   }

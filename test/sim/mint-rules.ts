@@ -183,6 +183,8 @@ function checkPeace(
   const { heard, account } = dealings
   if (heard === null || !heard.isCommitted || heard.material !== material) return
   if (life.machine.setBackAtMs >= heard.atMs - NOTICE_MS) return
+  // What was stamped by a clock that was ahead is due at the next start.
+  if ((standing?.credential?.token?.issuedAtMs ?? 0) > life.nowMs()) return
   const peaceMs = peaceAfterMs(dealings, heard, standing)
   const passedMs = life.nowMs() - heard.wallMs
   if (passedMs >= peaceMs - SLACK_MS) return

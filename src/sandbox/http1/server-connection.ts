@@ -6,6 +6,7 @@ import { Cancellation, type CancelSignal } from '../../system/cancellation.ts'
 import { ChunkQueue } from '../chunk-queue.ts'
 import { type AnswerLine, AnswerWriter } from './answer-writer.ts'
 import { MessageError } from './grammar.ts'
+import type { ReadRoom } from './read-room.ts'
 import { type MessageSink, type RequestHead, RequestParser } from './request-parser.ts'
 import type { WriteRoom } from './write-room.ts'
 
@@ -32,6 +33,7 @@ export interface Http1Exchange {
 /** What a connection needs of its server. */
 export interface ConnectionHost {
   readonly room: WriteRoom
+  readonly readRoom: ReadRoom
   monotonicMs(): number
   dateLine(): string
   /** Serves one exchange; it may come to its end within the call. */
@@ -113,8 +115,8 @@ export class ServerConnection implements MessageSink<RequestHead>, AnswerLine {
   }
 
   body(bytes: Buffer): void {
-    if (this.#state === 'body') this.#body?.push(bytes)
-    else this.#pieces.push(bytes)
+    if (this.#state !== 'body') this.#pieces.push(this.#host.readRoom.keepSmall(bytes))
+    else this.#body?.push(this.#host.readRoom.keepSmall(bytes))
   }
 
   end(): void {

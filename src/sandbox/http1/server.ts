@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../system/clock.ts'
 import type { MessageError } from './grammar.ts'
+import { ReadRoom } from './read-room.ts'
 import type { RequestHead } from './request-parser.ts'
 import { type ConnectionHost, type Http1Exchange, ServerConnection } from './server-connection.ts'
 import { WriteRoom } from './write-room.ts'
@@ -32,7 +33,7 @@ export function createHttp1Server(options: Http1ServerOptions): Http1Server {
   const connections = new Set<ServerConnection>()
   const stop = new AbortController()
   const host: ConnectionHost = {
-    ...{ serve, connect, refuse, room: new WriteRoom() },
+    ...{ serve, connect, refuse, room: new WriteRoom(), readRoom: new ReadRoom() },
     monotonicMs: () => clock.monotonicMs(),
     dateLine: dateWriter(clock),
     closed: connection => connections.delete(connection),
