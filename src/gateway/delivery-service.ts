@@ -93,6 +93,8 @@ async function rejected(
   const forcedAtMs = nextForcedAtMs(credential)
   const next = BigInt(Math.min(credential.dueAtMs ?? forcedAtMs, forcedAtMs))
   if (credential.generation !== report.generation) {
+    // Out it should be; whoever has not got it gets it now.
+    deps.delivery.changed(sandbox.workspace)
     return { outcome: 'known', message: 'A newer token is out', nextAttemptAtMs: 0n }
   }
   deps.log.warn('token.rejected', {

@@ -61,9 +61,7 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
         updatedAtMs: nowMs,
       }
       if ((await deps.store.getProvider(workspace, name)) !== null) throw taken(name)
-      const receipt = await createNew(deps, { type, provider }, wish)
-      deps.onChange(receipt.provider)
-      return receipt
+      return telling(deps, provider, () => createNew(deps, { type, provider }, wish))
     },
     async update(provider, wish, expectedVersion) {
       if (expectedVersion !== 0 && expectedVersion !== provider.version) {
@@ -80,10 +78,21 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       if (isSameContent(provider, next)) {
         return keepStanding(deps, { provider, credential: found ?? null })
       }
-      const receipt = await change(deps, { type, provider, next, found }, wish)
-      deps.onChange(receipt.provider)
-      return receipt
+      return telling(deps, provider, () => change(deps, { type, provider, next, found }, wish))
     },
+  }
+}
+
+/** Tells of a change also when it ends in an error: a store that fails afterwards may have written. */
+async function telling(
+  deps: ProviderDeskDeps,
+  provider: ProviderRecord,
+  work: () => Promise<ProviderReceipt>,
+): Promise<ProviderReceipt> {
+  try {
+    return await work()
+  } finally {
+    deps.onChange(provider)
   }
 }
 

@@ -96,7 +96,10 @@ test('what Google says to a refresh token has a class, a code and an advice', as
     const answers = { 'oauth2.googleapis.com': answer, 'sts.googleapis.com': answer }
     for (const file of [signInFile(), WORKFORCE]) {
       const report = await mintFrom(file, { answers })
-      assert.equal(verdictOf(report), verdict, JSON.stringify(body))
+      // A success without a token may have taken a refresh token that is rotated.
+      const isTaken = file === WORKFORCE && status === 200
+      const expected = isTaken ? 'X oauth_outcome_unknown' : verdict
+      assert.equal(verdictOf(report), expected, JSON.stringify(body))
       assert.match(report.result.kind === 'failed' ? report.result.failure.advice : '', advice)
     }
   }

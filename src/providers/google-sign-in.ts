@@ -37,8 +37,8 @@ export function authorizedUserGrant(file: GoogleFile): TokenRequest {
 
 /**
  * The grant of a sign-in through a workforce pool, type `external_account_authorized_user`. An answer
- * may bring a new refresh token; then the material under `key` becomes the same file with it. Google
- * documents no penalty for an old one, so a try whose outcome is unknown is simply repeated.
+ * may bring a new refresh token; then the material under `key` becomes the same file with it, and
+ * nobody says for how long the old one is taken.
  */
 export function workforceUserGrant(
   file: GoogleFile,
@@ -61,6 +61,7 @@ export function workforceUserGrant(
       const sent = [...answer.sent, ...hidden]
       return withWholeFile(processTokenAnswer(rules, { ...answer, sent }, nowMs), material.json)
     },
+    singleUse: material.key,
     leadMs: () => LEAD_MS,
   }
 }

@@ -158,6 +158,7 @@ async function tryMaterial(
   if (first === null) return null
   const isPressing = isRenewalPressing(work.claimed, deps.clock.nowMs()) && !isParked(work.claimed)
   if (first.kind === 'minted' || !isPressing) return { standing: null, candidate: first }
+  await checkClaim(deps, work)
   return {
     standing: await mint(deps, work, { provider, spends: 'spends' }),
     candidate: first,
@@ -207,7 +208,8 @@ async function mint(
 }
 
 /**
- * Whoever stood in line may have been edited or deleted meanwhile: its material is not sent any more.
+ * Whoever stood in line, or tried a candidate, may have been edited or deleted meanwhile: its material
+ * is not sent any more.
  *
  * @throws LostClaim
  */
