@@ -34,6 +34,9 @@ const LONG_WAIT_MS = 100
 /** How long a request near the token's end goes without an answer before another is sent beside it. */
 const HEDGE_MS = 2_000
 
+/** The first request's own deadline comes before a fifth would be due. */
+const HEDGES_MAX = 4
+
 /**
  * What happened to one attempt. `discarded`: the provider was edited or deleted meanwhile, another
  * gateway mints, or ours stopped before it began.
@@ -273,7 +276,7 @@ async function sendHedged(
   const { promise, resolve, reject } = Promise.withResolvers<RefreshResult>()
   const begin = (): void => void refresher.refresh(provider, over.signal).then(resolve, reject)
   const hedge = async (): Promise<void> => {
-    for (;;) {
+    for (let more = 0; more < HEDGES_MAX; more += 1) {
       await deps.clock.sleep(HEDGE_MS, over.signal)
       if (over.signal.aborted) return
       begin()
