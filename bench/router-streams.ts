@@ -14,6 +14,8 @@ const STREAMS = 1_000
 const EVENTS_PER_S = 50
 const EVENT_BYTES = 200
 const REQUEST_BYTES = 1_000
+/** A stream that gets less of its events has starved. */
+const SHARE_MIN = 0.95
 
 interface Streamed {
   readonly cpuUs: number
@@ -71,7 +73,7 @@ await withDataPath(options, setting, async ({ stage, upstream, subjects, missing
     bench: 'router-streams',
     ...options,
     tables: [tableOf(rounds)],
-    notes: notesOf(missing, { 'of streams': rounds }),
+    notes: [...notesOf(missing, { 'of streams': rounds }), ...strain(rounds)],
     budgets: [
       {
         what: 'CPU per event, router / nginx',
@@ -98,12 +100,19 @@ await withDataPath(options, setting, async ({ stage, upstream, subjects, missing
         what: 'events of the stream that got the fewest',
         unit: 'of its due',
         bound: 'at least',
-        limit: 0.95,
+        limit: SHARE_MIN,
         value: medianOf(rounds, 'router', one => one.fewestShare),
       },
     ],
   })
 })
+
+/** Without a proxy nothing may be late or missing; else the machine was too busy for this bench. */
+function strain(rounds: Rounds<Streamed>): readonly string[] {
+  const share = medianOf(rounds, 'direct', one => one.fewestShare)
+  if (share === null || share >= SHARE_MIN) return []
+  return ['without any proxy streams starved, too: the machine was busy, and delays say nothing']
+}
 
 function tableOf(rounds: Rounds<Streamed>): Table {
   return {

@@ -18,8 +18,6 @@ export interface KillAccount {
   readonly unexplained: number
   /** Repetitions that the vendor refused, and with them the family. */
   readonly refused: number
-  /** Repetitions in which a second kill fell: what became of them nobody may find out. */
-  readonly hitTwice: number
   /** Refused by vendors that would have taken them in time. */
   readonly lenientLost: number
   /** Refresh tokens that were shown again after the vendor had refused one of the family. */
@@ -39,23 +37,21 @@ export function accountFor(
 ): KillAccount {
   const { killsAtMs, exchangeMs, lenient } = options
   const all = spendings(ledger)
-  const isHit = ({ calls }: Spending, at = 0) => {
-    const fromMs = calls[at]?.atMs ?? Number.POSITIVE_INFINITY
+  const isHit = ({ calls: [first] }: Spending) => {
+    const fromMs = first?.atMs ?? Number.POSITIVE_INFINITY
     return killsAtMs.some(
       atMs => atMs >= fromMs - KERNEL_MS && atMs <= fromMs + exchangeMs + WRITE_MS,
     )
   }
   const isAnswered = ({ calls: [first] }: Spending) => first?.outcome === 'ended'
   const repeated = all.filter(({ calls }) => calls.length > 1)
-  const isRefused = ({ calls }: Spending) => calls[1]?.status === 400
-  const refused = repeated.filter(isRefused)
+  const refused = repeated.filter(({ calls }) => calls[1]?.status === 400)
   return {
     beforeAnswer: all.filter(one => isHit(one) && !isAnswered(one)).length,
     beforeWrite: repeated.filter(isAnswered).length,
     repeated: repeated.length,
     unexplained: repeated.filter(one => !isHit(one)).length,
     refused: refused.length,
-    hitTwice: repeated.filter(one => !isRefused(one) && isHit(one, 1)).length,
     lenientLost: refused.filter(({ clientId }) => lenient.includes(clientId)).length,
     afterRefusal: all.filter(({ calls }) => isShownAfterRefusal(calls)).length,
   }

@@ -96,7 +96,7 @@ async function runOpenshell({ isQuick, fraction }: RunOptions): Promise<Row> {
     ...{ variant: '', system: 'openshell', requests: asked.length },
     ...{ failed: failuresOf(asked).length, mints: lab.counts().mints },
     ...{ deadTokens: ledger.deadTokens().length, backMs: null },
-    note: `${killsAtMs.length} kills, ${describeAccount(account)}, ${signIns} new sign-ins, ${signIns - account.refused - account.hitTwice} of them after a kill between the record of a spending and its call; ${causesOf(failuresOf(asked))}; lab held up for ${ledger.longestStallMs()} ms`,
+    note: `${killsAtMs.length} kills, ${describeAccount(account)}, ${signIns} new sign-ins; ${causesOf(failuresOf(asked))}; lab held up for ${ledger.longestStallMs()} ms`,
     demands: [
       exactly('starts after a kill that failed', deadStarts, 0),
       exactly('providers that never minted again', silent().length, 0),

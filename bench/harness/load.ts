@@ -14,7 +14,7 @@ export interface Distribution {
 }
 
 /** What the load generator saw within its window. */
-export interface LoadResult {
+interface LoadResult {
   readonly latency: Distribution
   /** How long before a request's last byte its first one was at the upstream. */
   readonly lead: Distribution
@@ -22,13 +22,11 @@ export interface LoadResult {
   readonly answers: number
   readonly wrong: number
   readonly broken: number
-  readonly opened: number
   readonly handshakes: number
   readonly resumed: number
   readonly events: number
+  /** Events of the stream that got the fewest. */
   readonly fewest: number
-  readonly most: number
-  readonly backlogMax: number
 }
 
 /** One run against one subject. */

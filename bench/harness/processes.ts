@@ -43,9 +43,12 @@ export function startOn(
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  // A bench that fails leaves nothing running behind it.
+  // A bench that fails or is stopped leaves nothing running behind it.
   const kill = () => child.kill('SIGKILL')
   process.setMaxListeners(PROGRAMS_MAX)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    if (process.listenerCount(signal) === 0) process.once(signal, () => process.exit(1))
+  }
   process.once('exit', kill)
   child.once('close', () => process.off('exit', kill))
   let output = ''

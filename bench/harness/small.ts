@@ -38,7 +38,7 @@ export interface Saturated {
 }
 
 /** One window at a fixed rate. */
-export interface Paced {
+interface Paced {
   readonly p50Us: number
   readonly p99Us: number
 }

@@ -10,7 +10,7 @@ import { compileC, type NativeName } from './native.ts'
 const root = path.dirname(path.dirname(import.meta.dirname))
 
 /** Certificates of one run, as files. */
-export interface Certificates {
+interface Certificates {
   readonly caFile: string
   readonly certFile: string
   readonly keyFile: string
@@ -43,6 +43,8 @@ export function createStage(release = path.join(root, 'dist')): Stage {
     writeFileSync(file, content, { mode: 0o600 })
     return file
   }
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', remove)
   const compiled = new Map<NativeName, string>()
   cpSync(release, path.join(folder, 'release'), { recursive: true })
   return {
@@ -57,7 +59,10 @@ export function createStage(release = path.join(root, 'dist')): Stage {
     },
     executable: path.join(folder, 'release', 'openshell.mjs'),
     certificates: writeCertificates(write),
-    remove: () => rmSync(folder, { recursive: true, force: true }),
+    remove() {
+      process.off('exit', remove)
+      remove()
+    },
   }
 }
 

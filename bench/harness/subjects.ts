@@ -1,5 +1,4 @@
 // What is measured, side by side: each subject proxies to the same mock upstream.
-import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { freePort } from '../../test/support/programs.ts'
 import { compileGo } from './native.ts'
@@ -171,21 +170,21 @@ async function startGo({ stage, upstream, isTlsToAgent }: Setting): Promise<Subj
   return standing(plain(name, port), started, isTlsToAgent)
 }
 
-const portkeyFolder = path.join(path.dirname(import.meta.dirname), 'faults', 'portkey')
+const portkeyProgram = path.join(
+  path.dirname(import.meta.dirname),
+  'faults/portkey/node_modules/@portkey-ai/gateway/build/start-server.js',
+)
 
-/** Portkey's gateway speaks plain HTTP to agents. */
+/** Portkey's gateway, which is installed when it is first asked for, speaks plain HTTP to agents. */
 async function startPortkey({ upstream, isTlsToAgent }: Setting): Promise<Subject | Missing> {
   const name = 'portkey'
-  const program = path.join(portkeyFolder, 'node_modules/@portkey-ai/gateway/build/start-server.js')
-  if (!existsSync(program)) {
-    const command = `npm ci --prefix ${path.relative(process.cwd(), portkeyFolder)}`
-    return { name, reason: `not installed: ${command}` }
-  }
   if (isTlsToAgent || upstream.isTls) return { name, reason: 'measured without TLS only' }
+  const { installPortkey } = await import('../faults/portkey.ts')
+  if (!(await installPortkey())) return { name, reason: 'it cannot be installed' }
   const port = await freePort()
   const started = startOn(
     MEASURED_CORE,
-    [process.execPath, program, '--headless', `--port=${port}`],
+    [process.execPath, portkeyProgram, '--headless', `--port=${port}`],
     { TRUSTED_CUSTOM_HOSTS: '127.0.0.1', NODE_ENV: 'production' },
   )
   const headers = [

@@ -61,7 +61,7 @@ static struct {
 } idle;
 static struct samples latencies, leads;
 static struct {
-  uint64_t answers, wrong, broken, opened, handshakes, resumed, events, backlog_max;
+  uint64_t answers, wrong, broken, handshakes, resumed, events;
 } counts;
 static bool is_measuring, is_draining;
 static uint64_t asked_count;
@@ -80,7 +80,6 @@ static void open_connection(struct connection *one) {
   one->out_left = one->held = 0;
   one->is_writing = true;
   watch(epoll, EPOLL_CTL_ADD, one->link.fd, EPOLLIN | EPOLLOUT, one);
-  if (is_measuring) counts.opened++;
 }
 
 static void reopen(struct connection *one) {
@@ -273,8 +272,6 @@ static uint64_t ask_due(uint64_t next_ns, uint64_t at_ns) {
     if (!flush(one)) attend(one);
   }
   is_waiting = next_ns <= at_ns;
-  uint64_t backlog = next_ns < at_ns ? (at_ns - next_ns) / every_ns : 0;
-  if (is_measuring && backlog > counts.backlog_max) counts.backlog_max = backlog;
   return next_ns;
 }
 
@@ -293,20 +290,18 @@ static void begin_window(void) {
 }
 
 static void print_result(uint64_t window_ns) {
-  uint64_t fewest = UINT64_MAX, most = 0;
+  uint64_t fewest = UINT64_MAX;
   for (int at = 0; at < options.connections; at++) {
     uint64_t events = connections[at].events - connections[at].events_before;
     if (events < fewest) fewest = events;
-    if (events > most) most = events;
   }
   putchar('{');
   print_samples("latency", &latencies);
   print_samples("lead", &leads);
-  printf("\"windowNs\":%lu,\"answers\":%lu,\"wrong\":%lu,\"broken\":%lu,\"opened\":%lu,"
-         "\"handshakes\":%lu,\"resumed\":%lu,\"events\":%lu,\"fewest\":%lu,\"most\":%lu,"
-         "\"backlogMax\":%lu}\n",
-         window_ns, counts.answers, counts.wrong, counts.broken, counts.opened, counts.handshakes,
-         counts.resumed, counts.events, fewest, most, counts.backlog_max);
+  printf("\"windowNs\":%lu,\"answers\":%lu,\"wrong\":%lu,\"broken\":%lu,\"handshakes\":%lu,"
+         "\"resumed\":%lu,\"events\":%lu,\"fewest\":%lu}\n",
+         window_ns, counts.answers, counts.wrong, counts.broken, counts.handshakes, counts.resumed,
+         counts.events, fewest);
 }
 
 static void attend_all(uint64_t wait_ns) {

@@ -169,8 +169,7 @@ static void run(void) {
   putchar('{');
   print_samples("latency", &latencies);
   printf("\"lead\":{\"count\":0},\"windowNs\":%lu,\"answers\":%lu,\"wrong\":%lu,\"broken\":%lu,"
-         "\"opened\":0,\"handshakes\":0,\"resumed\":0,\"events\":0,\"fewest\":0,\"most\":0,"
-         "\"backlogMax\":0}\n",
+         "\"handshakes\":0,\"resumed\":0,\"events\":0,\"fewest\":0}\n",
          window_ns, counts.answers, counts.wrong, counts.broken);
 }
 
@@ -214,7 +213,8 @@ static void read_options(int count, char **words) {
     else if (one == 'c') options.way.authority = optarg;
     else if (one == 'h') options.host = optarg;
     else if (one == 'u') options.path = optarg;
-    else if (one == 'f' && options.field_count < FIELDS_MAX - 1) options.fields[options.field_count++] = optarg;
+    else if (one == 'f' && options.field_count < FIELDS_MAX - 1)
+      options.fields[options.field_count++] = optarg;
     else if (one == 'b') read_body(optarg);
     else if (one == 'k') read_tokens(optarg);
     else if (one == 'x') options.expected = strtoull(optarg, NULL, 10);

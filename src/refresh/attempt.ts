@@ -13,14 +13,7 @@ import type { RefreshCause } from './cause.ts'
 import type { Work } from './in-flight.ts'
 import { isRenewalPressing, isUrgent } from './policy.ts'
 import type { TokenHosts } from './token-hosts.ts'
-import {
-  type AttemptResult,
-  afterAttempt,
-  afterNothing,
-  isParked,
-  OVERSPENT,
-  SPENDS_MAX,
-} from './transition.ts'
+import { type AttemptResult, afterAttempt, isParked, OVERSPENT, SPENDS_MAX } from './transition.ts'
 
 /** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
@@ -115,10 +108,7 @@ async function complete(
   provider: ProviderRecord,
 ): Promise<Done> {
   const result = await tryMaterial(deps, work, provider)
-  if (result === null) {
-    await patiently(deps, () => deps.store.saveCredential(afterNothing(work.claimed), null))
-    return DISCARDED
-  }
+  if (result === null) return DISCARDED
   const chance = { nowMs: deps.clock.nowMs(), fraction: deps.random.fraction() }
   const minted = mintedOf(result)
   const rotatedMaterial: ReadonlyMap<string, Secret> = minted?.rotatedMaterial ?? new Map()

@@ -17,6 +17,9 @@ const CLAIM_MS = 30_000
 /** Attempts under way or in line; far more than one sick host can fill, so that no other starves. */
 const IN_FLIGHT_MAX = 10_000
 
+/** What is claimed at once; between two such batches everything else gets its turn. */
+const BATCH_MAX = 256
+
 /** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
 
@@ -73,6 +76,18 @@ export function createRefreshTask(
   const inFlight = createInFlight<RefreshOutcome>(() => sleeper.abort())
   const refresh = createAttempt(deps, { hosts, stopping: stopping.signal })
 
+  const goOn = (claimed: Credential): void => {
+    const running = inFlight.of(claimed)
+    // Our own claim ran out and nobody changed the row: the attempt goes on with the new claim.
+    if (running?.claimed.version === claimed.version - 1) {
+      running.claimed = { ...claimed, lastForcedAtMs: running.claimed.lastForcedAtMs }
+      return
+    }
+    inFlight
+      .start(claimed, work => refresh(work, DUE))
+      .catch((error: unknown) => deps.log.error('refresh.broke', { error }))
+  }
+
   const turn = async (): Promise<number> => {
     // Kept until it was acted upon, however often the store is away.
     const wasSetBack = watch.wasSetBack()
@@ -83,19 +98,10 @@ export function createRefreshTask(
     isAllMisdated = false
     const room = IN_FLIGHT_MAX - inFlight.size
     if (room <= 0) return options.sweepMs
-    for (const claimed of await deps.store.claimDue(claimAt(deps), room)) {
-      const running = inFlight.of(claimed)
-      // Our own claim ran out and nobody changed the row: the attempt goes on with the new claim.
-      if (running?.claimed.version === claimed.version - 1) {
-        running.claimed = { ...claimed, lastForcedAtMs: running.claimed.lastForcedAtMs }
-      } else {
-        inFlight
-          .start(claimed, work => refresh(work, DUE))
-          .catch((error: unknown) => deps.log.error('refresh.broke', { error }))
-      }
-    }
-    const nextAtMs = await deps.store.earliestDueAtMs()
-    if (nextAtMs === null) return options.sweepMs
+    const batch = await deps.store.claimDue(claimAt(deps), Math.min(room, BATCH_MAX))
+    for (const claimed of batch) goOn(claimed)
+    if (batch.length === BATCH_MAX) await deps.clock.sleep(1, stopping.signal)
+    const nextAtMs = (await deps.store.earliestDueAtMs()) ?? Infinity
     return Math.min(nextAtMs - deps.clock.nowMs(), options.sweepMs)
   }
 
@@ -103,17 +109,14 @@ export function createRefreshTask(
     async run(signal) {
       while (!signal.aborted) {
         sleeper = new AbortController()
-        const waitMs = await turn().catch((error: unknown) => {
-          if (!(error instanceof AppError)) throw error
-          deps.log.error('refresh.store_unavailable', { error })
-          return null
-        })
+        const waitMs = await turn().catch((error: unknown) => orNull(deps, error))
         if (waitMs === null) await deps.clock.sleep(STORE_RETRY_MS, signal)
         else await watch.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
       }
       stopping.abort()
       hosts.release()
       await inFlight.settled()
+      await letGo(deps)
     },
     wake: () => sleeper.abort(),
     isRefreshing: credential => inFlight.of(credential) !== undefined,
@@ -139,6 +142,21 @@ export function createRefreshTask(
       })
     },
   }
+}
+
+/** A turn that could not ask the store. */
+function orNull({ log }: RefreshDeps, error: unknown): null {
+  if (!(error instanceof AppError)) throw error
+  log.error('refresh.store_unavailable', { error })
+  return null
+}
+
+/** What stood in line when the gateway stopped need not wait for its claims to run out, either. */
+async function letGo({ store, log, owner }: RefreshDeps): Promise<void> {
+  await store.releaseClaims(owner).catch((error: unknown) => {
+    if (!(error instanceof AppError)) throw error
+    log.warn('refresh.store_unavailable', { error })
+  })
 }
 
 /** What this gateway was minting when it was killed need not wait for the claim to run out. */

@@ -31,6 +31,27 @@ export class WholeBody implements AsyncIterable<Uint8Array> {
   }
 }
 
+/** Who is told of a body's bytes as they come. */
+export interface BodySink {
+  /** The bytes are there within the call alone. */
+  bytes(bytes: Uint8Array): void
+  end(): void
+  /** The body broke off. */
+  fail(error: Error): void
+}
+
+/**
+ * A body that can be pushed as well as pulled: without a promise, a copy and a place to wait for each
+ * piece, which is what thousands of slow streams are made of.
+ */
+export interface FlowingBody extends AsyncIterable<Uint8Array> {
+  /** Tells `sink` of all that comes, instead of an iterator; once, and before anything was pulled. */
+  flowInto(sink: BodySink): void
+  /** Asks the source to wait. */
+  pause(): void
+  resume(): void
+}
+
 /** Where the answer to an agent goes. `start` comes first and once. */
 export interface AgentResponse {
   start(status: number, headers: readonly string[]): void
@@ -40,6 +61,16 @@ export interface AgentResponse {
   end(): Promise<void>
   /** Breaks the answer, so that the agent can never take it for a complete one. */
   destroy(): void
+}
+
+/** A response that can be pushed to. */
+export interface FlowingResponse extends AgentResponse {
+  /**
+   * Writes bytes that are there within the call alone. False asks for a pause until `onRoom`'s
+   * listener is called; what is pushed nevertheless is taken.
+   */
+  push(bytes: Uint8Array): boolean
+  onRoom(listener: () => void): void
 }
 
 /** A request to a vendor's API. */
@@ -64,7 +95,7 @@ export interface UpstreamResponse {
   /** Alternating names and values as received. */
   readonly headers: readonly string[]
   /** Rejects when the answer breaks off before its end. */
-  readonly body: AsyncIterable<Uint8Array>
+  readonly body: AsyncIterable<Uint8Array> | FlowingBody
 }
 
 /**

@@ -6,7 +6,13 @@ import {
   upstreamFailure,
   type WholeAnswer,
 } from './errors.ts'
-import { type AgentResponse, type UpstreamResponse, WholeBody } from './exchange.ts'
+import {
+  type AgentResponse,
+  type FlowingBody,
+  type FlowingResponse,
+  type UpstreamResponse,
+  WholeBody,
+} from './exchange.ts'
 import type { Limits } from './limits.ts'
 import { agentHeaders, headerValue } from './rewrite.ts'
 
@@ -22,12 +28,15 @@ export type RelayEnd =
  */
 export function relay(
   answer: UpstreamResponse,
-  response: AgentResponse,
+  response: AgentResponse | FlowingResponse,
   options: RelayOptions,
 ): Promise<RelayEnd> {
-  return answer.body instanceof WholeBody
-    ? relayWhole(answer, answer.body, response)
-    : relayPulled(answer, response, options)
+  const { body } = answer
+  if (body instanceof WholeBody) return relayWhole(answer, body, response)
+  if ('flowInto' in body && 'push' in response) {
+    return relayFlowing({ ...answer, body }, response, options)
+  }
+  return relayPulled(answer, response, options)
 }
 
 interface RelayOptions {
@@ -41,7 +50,7 @@ async function relayPulled(
   response: AgentResponse,
   { attempt, dialect, limits }: RelayOptions,
 ): Promise<RelayEnd> {
-  const late = `The provider's API fell silent for ${limits.idleMs / 1_000} s in the middle of its answer. Try again`
+  const late = silence(limits)
   const chunks = answer.body[Symbol.asyncIterator]()
   try {
     response.start(answer.status, agentHeaders(answer.headers))
@@ -56,13 +65,65 @@ async function relayPulled(
     await response.end()
     return { kind: 'answered', status: answer.status }
   } catch (error) {
-    attempt.abort(error)
-    // Besides the upstream, which `nextChunk` answers for, only the agent's side can fail.
-    if (attempt.isAgentGone || !(error instanceof RouterError)) return abandon(response)
-    if (isPlainEventStream(answer)) await tellReader(response, errorEvent(dialect, error))
-    response.destroy()
-    return { kind: 'broken', status: answer.status, error }
+    return brokenOff(answer, response, { attempt, dialect, error })
   }
+}
+
+/** The same for what is pushed. Its bytes pass within the call that tells of them. */
+async function relayFlowing(
+  answer: UpstreamResponse & { readonly body: FlowingBody },
+  response: FlowingResponse,
+  { attempt, dialect, limits }: RelayOptions,
+): Promise<RelayEnd> {
+  const { status, body } = answer
+  const late = silence(limits)
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
+  try {
+    response.start(status, agentHeaders(answer.headers))
+    attempt.limit(limits.idleMs, late)
+    response.onRoom(() => {
+      attempt.limit(limits.idleMs, late)
+      body.resume()
+    })
+    body.flowInto({
+      bytes(bytes) {
+        if (response.push(bytes)) {
+          attempt.limit(limits.idleMs, late)
+          return
+        }
+        // While the agent takes its time, the upstream's silence is not counted.
+        attempt.unlimit()
+        body.pause()
+      },
+      end: resolve,
+      fail: error => reject(upstreamFailure(attempt.reasonFor(error))),
+    })
+    await ended
+    attempt.unlimit()
+    await response.end()
+    return { kind: 'answered', status }
+  } catch (error) {
+    return brokenOff(answer, response, { attempt, dialect, error })
+  }
+}
+
+function silence({ idleMs }: Limits): string {
+  return `The provider's API fell silent for ${idleMs / 1_000} s in the middle of its answer. Try again`
+}
+
+async function brokenOff(
+  answer: UpstreamResponse,
+  response: AgentResponse,
+  options: { readonly attempt: Attempt; readonly dialect: Dialect; readonly error: unknown },
+): Promise<RelayEnd> {
+  const { attempt, dialect, error } = options
+  attempt.abort(error)
+  // Besides the upstream, whose failures are told as errors of the router, only the agent's side can
+  // fail.
+  if (attempt.isAgentGone || !(error instanceof RouterError)) return abandon(response)
+  if (isPlainEventStream(answer)) await tellReader(response, errorEvent(dialect, error))
+  response.destroy()
+  return { kind: 'broken', status: answer.status, error }
 }
 
 /** Passes an answer that is there to its end, so that the upstream can do nothing wrong any more. */

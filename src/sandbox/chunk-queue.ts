@@ -1,3 +1,5 @@
+import type { BodySink, FlowingBody } from '../router/exchange.ts'
+
 /** Bytes that may wait in a queue before its source is asked to pause. */
 const QUEUE_BYTES_MAX = 65_536
 
@@ -16,7 +18,7 @@ export interface ChunkSource {
  * async iterator does, without that iterator's habit of destroying the stream when the reader stops
  * (which, on an HTTP/1.1 request, would take the unsent answer with it).
  */
-export class ChunkQueue implements AsyncIterable<Uint8Array> {
+export class ChunkQueue implements FlowingBody {
   readonly #source: ChunkSource
   readonly #chunks: Uint8Array[] = []
   #bytes = 0
@@ -25,13 +27,23 @@ export class ChunkQueue implements AsyncIterable<Uint8Array> {
   #isEnded = false
   #failure: Error | null = null
   #reader: PromiseWithResolvers<IteratorResult<Uint8Array>> | null = null
+  #sink: BodySink | null = null
 
   constructor(source: ChunkSource) {
     this.#source = source
   }
 
+  /** Whether bytes pass on within `push`, so that nobody needs them behind it. */
+  get isFlowing(): boolean {
+    return this.#sink !== null
+  }
+
   push(chunk: Uint8Array): void {
     if (this.#isEnded || this.#failure !== null) return
+    if (this.#sink !== null) {
+      this.#sink.bytes(chunk)
+      return
+    }
     if (this.#reader !== null) {
       this.#takeReader()?.resolve({ done: false, value: chunk })
       return
@@ -46,15 +58,35 @@ export class ChunkQueue implements AsyncIterable<Uint8Array> {
 
   /** The source ended well; what still waits is read first. */
   end(): void {
+    if (this.#isEnded || this.#failure !== null) return
     this.#isEnded = true
-    if (this.#failure === null) this.#takeReader()?.resolve({ done: true, value: undefined })
+    this.#sink?.end()
+    this.#takeReader()?.resolve({ done: true, value: undefined })
   }
 
   /** The source broke; what still waits is read first, then the reader gets the error. */
   fail(error: Error): void {
     if (this.#isEnded || this.#failure !== null) return
     this.#failure = error
+    this.#sink?.fail(error)
     this.#takeReader()?.reject(error)
+  }
+
+  flowInto(sink: BodySink): void {
+    this.#isStarted = true
+    this.#sink = sink
+    for (const chunk of this.#chunks.splice(0)) sink.bytes(chunk)
+    if (this.#failure !== null) sink.fail(this.#failure)
+    else if (this.#isEnded) sink.end()
+    else this.#source.start()
+  }
+
+  pause(): void {
+    this.#source.pause()
+  }
+
+  resume(): void {
+    this.#source.resume()
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, undefined> {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { AgentResponse } from '../../router/exchange.ts'
+import type { FlowingResponse } from '../../router/exchange.ts'
 import { fieldLines, statusLine } from './head-text.ts'
 import type { RequestHead } from './request-parser.ts'
 import type { WriteRoom } from './write-room.ts'
@@ -25,7 +25,7 @@ export interface AnswerLine {
 const DONE = Promise.resolve()
 
 /** Writes the answer to one request of an agent. */
-export class AnswerWriter implements AgentResponse {
+export class AnswerWriter implements FlowingResponse {
   readonly #line: AnswerLine
   readonly #request: RequestHead
   #framing: Framing = 'length'
@@ -35,6 +35,7 @@ export class AnswerWriter implements AgentResponse {
   /** Bytes that a `Content-Length` still promises. */
   #left = 0
   #room: PromiseWithResolvers<void> | null = null
+  #onRoom: (() => void) | null = null
   #isLast: boolean
 
   constructor(line: AnswerLine, request: RequestHead) {
@@ -71,17 +72,31 @@ export class AnswerWriter implements AgentResponse {
 
   write(chunk: Uint8Array): Promise<void> {
     if (this.#state !== 'open') return Promise.reject(departed())
-    if (this.#framing === 'none' || chunk.length === 0) return DONE
+    this.#put(chunk, false)
+    if (!this.#line.socket.writableNeedDrain) return DONE
+    this.#room ??= Promise.withResolvers()
+    return this.#room.promise
+  }
+
+  push(bytes: Uint8Array): boolean {
+    // An agent that is gone ends its request by its signal.
+    if (this.#state === 'open') this.#put(bytes, true)
+    return !this.#line.socket.writableNeedDrain
+  }
+
+  onRoom(listener: () => void): void {
+    this.#onRoom = listener
+  }
+
+  #put(chunk: Uint8Array, isBorrowed: boolean): void {
+    if (this.#framing === 'none' || chunk.length === 0) return
     if (this.#framing === 'length') {
       this.#left -= chunk.length
       if (this.#left < 0) throw new Error('An answer is longer than its Content-Length')
     }
     const isChunked = this.#framing === 'chunked'
     const { socket, room } = this.#line
-    room.writePiece(socket, chunk, { head: this.#takeHead(), isChunked })
-    if (!this.#line.socket.writableNeedDrain) return DONE
-    this.#room ??= Promise.withResolvers()
-    return this.#room.promise
+    room.writePiece(socket, chunk, { head: this.#takeHead(), isChunked, isBorrowed })
   }
 
   end(): Promise<void> {
@@ -110,6 +125,7 @@ export class AnswerWriter implements AgentResponse {
     const room = this.#room
     this.#room = null
     room?.resolve()
+    if (this.#state === 'open') this.#onRoom?.()
   }
 
   /** The agent is gone. */

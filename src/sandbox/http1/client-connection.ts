@@ -114,9 +114,9 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   }
 
   body(bytes: Buffer): void {
-    const kept = this.#home.readRoom.keep(bytes)
-    if (this.#body === null) this.#pieces.push(kept)
-    else this.#body.push(kept)
+    const { readRoom } = this.#home
+    if (this.#body === null) this.#pieces.push(readRoom.keep(bytes))
+    else this.#body.push(this.#body.isFlowing ? bytes : readRoom.keep(bytes))
   }
 
   end(): void {
@@ -154,7 +154,8 @@ export class ClientConnection implements MessageSink<ResponseHead> {
         if (piece.length === 0) continue
         bytes += piece.length
         if (contentLength !== null && bytes > contentLength) break
-        this.#home.room.writePiece(this.#socket, piece, { head, isChunked })
+        const frame = { head, isChunked, isBorrowed: false }
+        this.#home.room.writePiece(this.#socket, piece, frame)
         head = ''
         if (this.#socket.writableNeedDrain) await this.#drain()
       }

@@ -9,10 +9,15 @@ const LAST_CHUNK = '0\r\n\r\n'
 const NONE: readonly Uint8Array[] = []
 
 /** What stands before a piece of a body, and how the body is framed. */
-interface PieceFrame {
+interface Frame {
   /** A head that has not left yet; latin1. */
   readonly head: string
   readonly isChunked: boolean
+}
+
+interface PieceFrame extends Frame {
+  /** Whether the piece is there within the call alone. */
+  readonly isBorrowed: boolean
 }
 
 /**
@@ -32,20 +37,21 @@ export class WriteRoom {
   }
 
   /** Writes one piece of a body: as a chunk (RFC 9112 §7.1) or as it is. */
-  writePiece(socket: Writable, piece: Uint8Array, { head, isChunked }: PieceFrame): void {
-    if (!isChunked && head === '') {
+  writePiece(socket: Writable, piece: Uint8Array, options: PieceFrame): void {
+    const { head, isChunked, isBorrowed } = options
+    if (!isChunked && head === '' && !isBorrowed) {
       socket.write(piece)
       return
     }
     const front = isChunked ? `${head}${piece.length.toString(16)}${CRLF}` : head
-    const parts = { front, pieces: [piece], back: isChunked ? CRLF : '' }
-    const size = front.length + piece.length + parts.back.length
-    if (size <= COPIED_BYTES_MAX) this.#copy(socket, parts, size)
-    else writeVector(socket, parts)
+    const back = isChunked ? CRLF : ''
+    const size = front.length + piece.length + back.length
+    if (size <= COPIED_BYTES_MAX) this.#copy(socket, { front, pieces: [piece], back }, size)
+    else writeVector(socket, { front, pieces: [isBorrowed ? Buffer.from(piece) : piece], back })
   }
 
   /** Writes what is left of a head, and of a chunked body its end. */
-  writeEnd(socket: Writable, { head, isChunked }: PieceFrame): void {
+  writeEnd(socket: Writable, { head, isChunked }: Frame): void {
     const rest = isChunked ? `${head}${LAST_CHUNK}` : head
     if (rest !== '') this.write(socket, rest, NONE)
   }
