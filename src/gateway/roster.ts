@@ -50,7 +50,8 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
 
   const freshPolls = (workspace: string): ReadonlyMap<string, Poll> => {
     const polls = polling.get(workspace) ?? new Map<string, Poll>()
-    const oldestMs = clock.nowMs() - POLLER_MS
+    // By the clock that is never set back.
+    const oldestMs = clock.monotonicMs() - POLLER_MS
     for (const [sandboxId, poll] of polls) if (poll.atMs < oldestMs) polls.delete(sandboxId)
     if (polls.size === 0) polling.delete(workspace)
     return polls
@@ -70,7 +71,7 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
     members: workspace => watching.get(workspace) ?? [],
     polled(workspace, sandboxId, revision) {
       const polls = polling.get(workspace) ?? new Map<string, Poll>()
-      polls.set(sandboxId, { revision, atMs: clock.nowMs() })
+      polls.set(sandboxId, { revision, atMs: clock.monotonicMs() })
       polling.set(workspace, polls)
     },
     forget(workspace, sandboxId) {

@@ -219,29 +219,40 @@ function afterCandidate(
   const isUnknown = isOutcomeUnknown(failed)
   const spends = Math.max(0, credential.candidateSpends - (isUnknown ? 0 : 1))
   const failure = isUnknown && spends >= SPENDS_MAX ? spentFailure(failed) : failed
-  const retryAtMs = planRetry({
+  const plannedAtMs = planRetry({
     failure,
     token: credential.token,
     consecutiveFailures: credential.consecutiveFailures + 1,
     ...chance,
   })
+  // A vendor that throttles one of the two asks the same of the other.
+  const isThrottled = isStandingTried && credential.failure?.class === 'H'
+  const retryAtMs =
+    plannedAtMs === null || !isThrottled
+      ? plannedAtMs
+      : Math.max(plannedAtMs, credential.dueAtMs ?? 0)
   return {
     ...credential,
     candidateFailure: failure,
     candidateSpends: isHopeless(failure) ? 0 : spends,
     candidateDueAtMs: retryAtMs ?? 0,
-    dueAtMs: earliest(
-      retryAtMs,
-      isStandingTried ? credential.dueAtMs : renewalAtMs(credential, chance),
-    ),
+    dueAtMs:
+      isThrottled && failure.class === 'H'
+        ? retryAtMs
+        : earliest(
+            retryAtMs,
+            isStandingTried ? credential.dueAtMs : renewalAtMs(credential, chance),
+          ),
   }
 }
 
 /** When the standing material is due: its due time made room for the candidate's. */
 function renewalAtMs(credential: Credential, chance: Chance): number | null {
-  return credential.failure !== null && isParked(credential)
-    ? planRetry({ ...credential, failure: credential.failure, ...chance })
-    : Math.max(chance.nowMs, pressingAtMs(credential))
+  const { failure, dueAtMs } = credential
+  if (failure === null) return Math.max(chance.nowMs, pressingAtMs(credential))
+  if (isParked(credential)) return planRetry({ ...credential, failure, ...chance })
+  // It waits already, perhaps for as long as the vendor asked.
+  return Math.max(chance.nowMs, dueAtMs ?? 0)
 }
 
 function isHopeless(failure: Failure | null): boolean {

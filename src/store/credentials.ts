@@ -203,6 +203,12 @@ export async function renewMisdated(
   { futureMs }: { readonly futureMs: number | null },
 ): Promise<number> {
   const untilMs = wholeMs(claim.untilMs)
+  // Nor may a forced refresh of what is parked now wait for that instant to come.
+  await database.db
+    .updateTable('credentials')
+    .set({ last_forced_at_ms: 0 })
+    .where('last_forced_at_ms', '>', wholeMs(claim.nowMs))
+    .execute()
   const rows = await database.db
     .updateTable('credentials')
     .set(eb => ({
