@@ -14,7 +14,11 @@ for (const name of Object.keys(environment)) {
 }
 const { status } = spawnSync(
   process.execPath,
-  ['--test', '--test-timeout=240000', ...(files.length > 0 ? files : ['src/**/*.test.ts', 'test/**/*.test.ts'])],
+  [
+    '--test',
+    '--test-timeout=240000',
+    ...(files.length > 0 ? files : ['src/**/*.test.ts', 'test/**/*.test.ts']),
+  ],
   { cwd: root, stdio: 'inherit', env: environment },
 )
 process.exit(status ?? 1)

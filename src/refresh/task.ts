@@ -32,7 +32,7 @@ export type RefreshDeps = AttemptDeps
 const DUE: RefreshCause = { reason: 'due', who: 'gateway' }
 
 /** Why a refresh is wanted at once, and by whom. */
-export type Force =
+type Force =
   /** The vendor refused the token, as a router reported at this monotonic instant. */
   | { readonly reason: 'rejected'; readonly who: string; readonly reportedAtMs: number }
   /** A person wishes it, and may dare once more what may be spent only once. */

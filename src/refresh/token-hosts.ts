@@ -10,7 +10,7 @@ const FAILING_MAX = 3
 const PROBE_MS = 2_000
 
 /** What an attempt tells of the host: it is in trouble, it answered, or neither, when it was not asked. */
-export interface HostReport<T> {
+interface HostReport<T> {
   readonly value: T
   readonly isInTrouble: boolean | null
 }

@@ -335,9 +335,7 @@ function describeTask(fixture: Fixture): void {
     await using running = await createTaskWorld(world, fixture)
     const credential = await running.credential()
     const outcomes = await Promise.all(
-      Array.from({ length: CALLERS }, () =>
-        running.task.force(credential, BY_PERSON),
-      ),
+      Array.from({ length: CALLERS }, () => running.task.force(credential, BY_PERSON)),
     )
     assert.equal(world.asked().length, 1)
     assert.ok(outcomes.every(outcome => outcome?.kind === 'minted'))

@@ -78,8 +78,8 @@ export interface Dealings {
   heard: Heard | null
   /** The generation that a router has reported as refused; null when none, or when it was acted on. */
   reported: number | null
-  /** The gateway's wall clock at the last mint that a report or a person asked for. */
-  forcedWallMs: number
+  /** When a report was the reason of a mint, in true time. */
+  forcedAtMs: number
   /** Material that the vendor has refused for good, and the gateway has stored that it knows. */
   readonly refused: Set<string>
 }
@@ -157,7 +157,7 @@ export class Ledger {
       commands: new Set(),
       heard: null,
       reported: null,
-      forcedWallMs: Number.NEGATIVE_INFINITY,
+      forcedAtMs: Number.NEGATIVE_INFINITY,
       refused: new Set(),
     }
     this.#dealings.set(account, dealings)
@@ -264,7 +264,9 @@ export class Ledger {
     const { heard } = dealings
     if (heard === null) return
     heard.isCommitted = true
-    if (heard.means === 'P') dealings.refused.add(heard.material)
+    // A candidate that was refused says nothing about what stands, be it of the same material.
+    const isStanding = now.credential?.failure !== null
+    if (heard.means === 'P' && isStanding) dealings.refused.add(heard.material)
   }
 
   /** Whose account a new provider uses is told by its material, in which the account is named. */

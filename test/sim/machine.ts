@@ -206,11 +206,6 @@ export class Life implements Clock {
     return () => this.#onDeath.delete(tell)
   }
 
-  /** How many wait to be told of its death. */
-  get mourners(): number {
-    return this.#onDeath.size
-  }
-
   disarm(): void {
     for (const sleeper of this.#sleeping) {
       if (sleeper.happening !== null) this.machine.schedule.cancel(sleeper.happening)

@@ -39,7 +39,7 @@ export function beginAsking(
   if (dealings.commands.size === 0) {
     if (standing === undefined) checkDeleted(ledger, asking)
     else if (!isHelped(asking)) checkReason(ledger, asking, standing)
-    checkRefused(ledger, asking)
+    checkRefused(ledger, asking, standing)
   }
   checkPeace(ledger, asking, standing)
   dealings.underWay.add(asking)
@@ -115,8 +115,13 @@ function checkDeleted(ledger: Ledger, asking: Asking): void {
   )
 }
 
-function checkRefused(ledger: Ledger, { dealings, material }: Asking): void {
-  if (!dealings.refused.has(material)) return
+function checkRefused(
+  ledger: Ledger,
+  { dealings, material }: Asking,
+  standing: Standing | undefined,
+): void {
+  // A candidate may be the same material in another configuration.
+  if (!dealings.refused.has(material) || standing?.record.candidate !== null) return
   ledger.violate(
     'a permanent refusal ends the attempts',
     `account ${dealings.account.id} was asked again with material that it had refused for good`,
@@ -149,13 +154,14 @@ function checkReason(
   const isAgain =
     dealings.account.kind === 'cached' && wallMs - credential.lastRefreshAtMs >= againMs
   if (isAgain && ledger.isGivenTwice(token.value.reveal())) return
-  const { reported, forcedWallMs } = dealings
+  const { reported, forcedAtMs } = dealings
   const floorMs = Math.min(FORCED_FLOOR_MS_MAX, lifeMs / 4)
-  if (reported !== null && reported >= credential.generation) {
-    if (wallMs - forcedWallMs >= floorMs - SLACK_MS || wallMs < forcedWallMs) {
-      dealings.forcedWallMs = wallMs
-      return
-    }
+  // A machine that sleeps or drifts measures the floor by its own clocks.
+  const isDisturbed = life.machine.disturbedAtMs >= forcedAtMs
+  const isFree = isDisturbed || atMs - forcedAtMs >= floorMs * 0.99 - SLACK_MS
+  if (reported !== null && reported >= credential.generation && isFree) {
+    dealings.forcedAtMs = atMs
+    return
   }
   const leftMs = token.expiresAtMs - wallMs
   ledger.violate(

@@ -2,6 +2,7 @@ import { audit } from './audit.ts'
 import { Chance } from './chance.ts'
 import { FAULTS, repair } from './faults.ts'
 import type { Violation } from './ledger.ts'
+import type { Plan } from './operator.ts'
 import { World, type WorldShape } from './world.ts'
 
 const MINUTE_MS = 60_000
@@ -78,7 +79,7 @@ export function calmScenario(options: {
 }): Scenario {
   const { providers, routers, forMs } = options
   const livesMs = [HOUR_MS]
-  const requestEveryMs = 10 * MINUTE_MS
+  const requestEveryMs = 30 * MINUTE_MS
   // Push does the work; what a poll costs is no question of tokens.
   const pollIntervalMs = 30 * MINUTE_MS
   return {
@@ -186,8 +187,16 @@ class Storm {
   }
 }
 
+/** A person comes back until it is done: a command may lose a race against a refresh. */
+async function restore(world: World, plan: Plan): Promise<void> {
+  for (let visits = 0; visits < 3; visits += 1) {
+    await mend(world, plan)
+    await new Promise<void>(resolve => void world.schedule.after(MINUTE_MS, resolve))
+  }
+}
+
 /** A provider that is gone is added, one that waits for a person gets what it needs. */
-async function restore(world: World, plan: World['plans'][number]): Promise<void> {
+async function mend(world: World, plan: Plan): Promise<void> {
   const { ledger, operator } = world
   const standing = ledger.named(plan.workspace, plan.name)
   if (standing === undefined) {
@@ -199,6 +208,15 @@ async function restore(world: World, plan: World['plans'][number]): Promise<void
   if (credential?.dueAtMs === null || !isGood) await repair(world, plan)
 }
 
+/** The gateway knows of the routers that are there, and of no others. */
+async function checkRoster({ operator, routers, ledger }: World, workspace: string): Promise<void> {
+  const known = await operator.routersOf(workspace)
+  const there = routers.filter(one => one.isRunning && one.workspace === workspace).length
+  if (known === null || known === there) return
+  const what = `the gateway counts ${known} routers in ${workspace}, there are ${there}`
+  ledger.violate('what waits is bounded', what)
+}
+
 /** In peace every provider has a token, and every agent gets its answer. */
 async function checkEnd(world: World, isFine: () => boolean): Promise<void> {
   const { ledger, gateway, routers, schedule } = world
@@ -207,6 +225,7 @@ async function checkEnd(world: World, isFine: () => boolean): Promise<void> {
     if (token !== null && token.expiresAtMs > gateway.machine.nowMs()) continue
     ledger.violate('the gateway recovers', `"${name}" has no good token at the end`)
   }
+  for (const workspace of world.workspaces) world.spawn(() => checkRoster(world, workspace))
   for (const router of routers) {
     if (router.bundle?.routes.every(route => route.name !== 'inference.local')) continue
     world.spawn(async () => {

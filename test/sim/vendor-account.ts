@@ -109,6 +109,11 @@ export class Account {
     return this.refreshTokens.get(material)?.family === this.#liveFamily
   }
 
+  /** What was sent too often until now counts no more. */
+  forgiveReplays(): void {
+    for (const token of this.refreshTokens.values()) token.replays = 0
+  }
+
   revokeFamily(): void {
     this.#liveFamily = 0
     this.revokeTokens()

@@ -54,6 +54,8 @@ export class World {
   readonly plans: Plan[] = []
   readonly routers: RouterHost[] = []
   readonly #api: Machine
+  /** Hosts that the gateway may send anything to; it grows with the accounts. */
+  readonly #allowList: string[]
   #accounts = 0
   #sandboxes = 0
   /** How many answers the agents got, by status. */
@@ -70,22 +72,17 @@ export class World {
     this.network = new Network(schedule, this.chance.fork())
     this.#api = new Machine(schedule, 'api')
     this.vendors = new Map(
-      VENDORS.map(([host]) => [
-        host,
-        new Vendor(new Machine(schedule, host), this.#vendorChance()),
-      ]),
+      VENDORS.map(([host]) => [host, new Vendor(new Machine(schedule, host), this.chance.fork())]),
     )
     for (const vendor of this.vendors.values()) vendor.isOdd = shape.areVendorsOdd
+    this.#allowList = [...this.vendors.keys()]
     worlds += 1
     this.gateway = new GatewayHost({
       machine: new Machine(schedule, 'gateway'),
       ...{ chance: this.chance.fork(), network: this.network, ledger: this.ledger },
       vendors: this.vendors,
       file: path.join(FOLDER, `openshell-sim-${process.pid}-${worlds}.db`),
-      allowList: [
-        ...this.vendors.keys(),
-        ...Array.from({ length: 200 }, (_, id) => `api${id}.sim`),
-      ],
+      allowList: this.#allowList,
     })
     const life = new Machine(schedule, 'operator').boot()
     const caller = { life, network: this.network, gateway: this.gateway, token: 'admin' }
@@ -123,6 +120,7 @@ export class World {
     const account = new Account({ id: this.#accounts, kind, host, lifeMs, graceMs })
     this.vendors.get(host)?.open(account)
     this.ledger.opened(account)
+    this.#allowList.push(account.apiHost)
     return account
   }
 
@@ -181,9 +179,5 @@ export class World {
   async #ask(router: RouterHost): Promise<void> {
     const asked = await router.ask()
     if (asked !== null) this.answers.set(asked.status, (this.answers.get(asked.status) ?? 0) + 1)
-  }
-
-  #vendorChance(): Chance {
-    return this.chance.fork()
   }
 }
