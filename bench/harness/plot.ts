@@ -29,6 +29,7 @@ export function drawPlot(reports: readonly KeptReport[]): string {
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="11" fill="#222">`,
+    '<title>How much of each budget is used</title>',
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     `<text x="12" y="22" font-size="14">How much of each budget is used</text>`,
     `<text x="12" y="40">Logarithmic; the line is the budget, the left edge a tenth of it, the right edge ten times it. Green is met.</text>`,
