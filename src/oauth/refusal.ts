@@ -163,7 +163,8 @@ export function breachFailure(code: string, message: string): Failure {
 
 /**
  * Reads `Retry-After` (RFC 9110 §10.2.3): seconds or an HTTP date, held to one hour. 0 when it is
- * absent, past or unreadable. `nowMs` is the server's time, as far as we know it.
+ * absent, past or unreadable. `nowMs` is the server's time when it answered, by its own `Date` if that
+ * is sane, for a date of its clock means nothing on ours.
  */
 export function parseRetryAfterMs(value: string | undefined, nowMs: number): number {
   if (value === undefined) return 0

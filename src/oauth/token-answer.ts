@@ -1,5 +1,6 @@
 import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
+import { answeredAtMs } from './instant.ts'
 import {
   breachFailure,
   type OAuthError,
@@ -47,7 +48,9 @@ export function processTokenAnswer(
   }
   const retryAfter = answer.headers.get('retry-after')
   if (status === 429 || (status >= 400 && retryAfter !== undefined)) {
-    return failed(throttledFailure(status, parseRetryAfterMs(retryAfter, nowMs)))
+    return failed(
+      throttledFailure(status, parseRetryAfterMs(retryAfter, answeredAtMs(answer, nowMs))),
+    )
   }
   if (status === 408 || status >= 500) return failed(serverTroubleFailure(status))
   const fields = parseFields(answer.body)

@@ -1,6 +1,7 @@
 import type { Failure } from '../core/failure.ts'
 import { Secret } from '../core/secret.ts'
 import type { SigningKeys } from '../core/sigv4.ts'
+import { answeredAtMs } from '../oauth/instant.ts'
 import {
   breachFailure,
   parseRetryAfterMs,
@@ -74,13 +75,14 @@ export function sessionKeys(token: Secret): SigningKeys {
 }
 
 /** What the status alone says of an answer: a redirect, throttling or trouble; null otherwise. */
-export function statusFailure({ status, headers }: TokenAnswer, nowMs: number): Failure | null {
+export function statusFailure(answer: TokenAnswer, nowMs: number): Failure | null {
+  const { status, headers } = answer
   if (status >= 300 && status < 400) {
     return breachFailure('oauth_redirected', `AWS answered ${status}, a redirect`)
   }
   const retryAfter = headers.get('retry-after')
   if (status === 429 || (status >= 400 && retryAfter !== undefined)) {
-    return throttledFailure(status, parseRetryAfterMs(retryAfter, nowMs))
+    return throttledFailure(status, parseRetryAfterMs(retryAfter, answeredAtMs(answer, nowMs)))
   }
   return status === 408 || status >= 500 ? serverTroubleFailure(status) : null
 }

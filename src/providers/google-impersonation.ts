@@ -93,7 +93,9 @@ function processImpersonation(answer: TokenAnswer, nowMs: number): Minted | Refu
   const fields = parseFields(answer.body) ?? {}
   const retryAfter = answer.headers.get('retry-after')
   if (status === 429 || (status >= 400 && retryAfter !== undefined)) {
-    return failed(throttledFailure(status, parseRetryAfterMs(retryAfter, nowMs)))
+    return failed(
+      throttledFailure(status, parseRetryAfterMs(retryAfter, answeredAtMs(answer, nowMs))),
+    )
   }
   if (status === 408 || status >= 500) return failed(serverTroubleFailure(status))
   if (status >= 400) return failed(rpcFailure(answer, fields.error))
