@@ -121,7 +121,8 @@ export function afterNothing(credential: Credential): Credential {
 
 /** The credential switched off: it is neither refreshed nor served until a rotation or new material. */
 export function afterDisabling(credential: Credential, nowMs: number): Credential {
-  const disabled = { ...afterNothing(credential), isDisabled: true, dueAtMs: null }
+  // A claim stays: whoever mints at this moment may be spending what may be spent only once.
+  const disabled = { ...credential, isDisabled: true, dueAtMs: null }
   return withHistory(credential, disabled, nowMs)
 }
 
