@@ -78,14 +78,19 @@ export function createAttempt(
 ): (work: Attempted, cause: RefreshCause) => Promise<RefreshOutcome> {
   return async (work, cause) => {
     const { providerId } = work.claimed
+    const claimedMs = deps.clock.monotonicMs()
     // Read after the claim: an edit from now on makes this attempt lose its race.
     const provider = await patiently(deps, () => deps.store.getProviderById(providerId))
     if (provider === null) return { kind: 'discarded' }
     const startedMs = deps.clock.monotonicMs()
-    const done = await complete({ ...deps, ...options }, work, provider).catch((error: unknown) => {
-      if (error instanceof LostClaim) return DISCARDED
-      throw error
-    })
+    const isLate = startedMs - claimedMs >= LONG_WAIT_MS
+    const begin = isLate ? checkClaim(deps, work) : Promise.resolve()
+    const done = await begin
+      .then(() => complete({ ...deps, ...options }, work, provider))
+      .catch((error: unknown) => {
+        if (error instanceof LostClaim) return DISCARDED
+        throw error
+      })
     const elapsedMs = deps.clock.monotonicMs() - startedMs
     const candidate = provider.candidate === null ? null : done.candidate
     deps.onOutcome({ provider, cause, outcome: done.outcome, candidate, elapsedMs })
@@ -201,12 +206,12 @@ async function mint(
 }
 
 /**
- * Whoever stood in line, or tried a candidate, may have been edited or deleted meanwhile: its material
+ * Whoever stood in line, tried a candidate, or waited for the store, may have been edited or deleted meanwhile: its material
  * is not sent any more.
  *
  * @throws LostClaim
  */
-async function checkClaim(deps: CompleteDeps, { claimed }: Attempted): Promise<void> {
+async function checkClaim(deps: AttemptDeps, { claimed }: Attempted): Promise<void> {
   const rows = await patiently(deps, () => deps.store.listCredentials(claimed.providerId))
   const row = rows.find(one => one.key === claimed.key)
   // The task may have taken the claim anew at this moment.
