@@ -9,12 +9,11 @@ import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { Delivery } from './delivery.ts'
+import { providerPages } from './provider-pages.ts'
 import { requireProvider } from './provider-service.ts'
 import { damagedStatus, statusesOf, statusToWire } from './refresh-status.ts'
 import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
 import { checkWorkspace } from './validate.ts'
-
-const PROVIDERS_PAGE = 1_000
 
 /** What the refresh methods need. */
 export interface RefreshServiceDeps {
@@ -131,10 +130,9 @@ async function requireCredential(
 /** The statuses of a workspace, those of providers that cannot be read included. */
 async function allStatuses(deps: RefreshServiceDeps, workspace: string) {
   const all = []
-  for (let offset = 0; ; offset += PROVIDERS_PAGE) {
-    const page = await deps.store.listProviders(workspace, { limit: PROVIDERS_PAGE, offset })
-    const statuses = await Promise.all(page.providers.map(one => statusesOf(deps, one)))
-    all.push(...statuses.flat(), ...page.damaged.map(damagedStatus))
-    if (page.providers.length + page.damaged.length < PROVIDERS_PAGE) return all
+  for await (const { providers, damaged } of providerPages(deps.store, workspace)) {
+    const statuses = await Promise.all(providers.map(one => statusesOf(deps, one)))
+    all.push(...statuses.flat(), ...damaged.map(damagedStatus))
   }
+  return all
 }

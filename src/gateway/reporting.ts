@@ -4,8 +4,7 @@ import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import { type Audit, mintEntry } from './audit.ts'
 import type { CredentialMetrics } from './credential-metrics.ts'
-
-const PROVIDERS_PAGE = 1_000
+import { providerPages } from './provider-pages.ts'
 
 /** Tells the log, the audit and the metrics of the credentials' lives. */
 export interface Reporting {
@@ -50,11 +49,8 @@ export function createReporting(deps: {
     changed: provider => void read(() => stand(provider)),
     begin: () =>
       read(async () => {
-        for (let offset = 0; ; offset += PROVIDERS_PAGE) {
-          const page = { limit: PROVIDERS_PAGE, offset }
-          const { providers, damaged } = await store.listProviders(null, page)
+        for await (const { providers } of providerPages(store, null)) {
           for (const provider of providers) await stand(provider)
-          if (providers.length + damaged.length < PROVIDERS_PAGE) return
         }
       }),
   }
