@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { AppError, type ErrorCode } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { unreachable } from '../core/unreachable.ts'
-import type { ProviderResponse } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderResponse } from '../wire/gen/openshell/v1/provider_pb.ts'
 import {
   type CredentialOptions,
   credentialFlags,

@@ -1,6 +1,6 @@
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
-import type { ProviderProfile } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
 import type { ProviderInput } from './assignment.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { ProviderProfile } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
 import { type Context, define, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { formatTable, printAnswer } from './output.ts'

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { AppError } from '../core/errors.ts'
-import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import { type Context, define, defineGroup, flag, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { type OutputFormat, printAnswer } from './output.ts'

@@ -1,4 +1,4 @@
-import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import { formatTable } from './output.ts'
 import { type Emphasis, paint, printable, type Terminal } from './terminal.ts'
 import { formatInstant, instantOf, rfc3339 } from './time.ts'

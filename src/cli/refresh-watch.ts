@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts'
-import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import { describeStatus, formatStatusLine, formatStatusTable } from './refresh-table.ts'
 import { noteLine, paint, printLine, type Terminal } from './terminal.ts'
 import { clockOf } from './time.ts'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Sandbox } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import type { Sandbox } from '../wire/gen/openshell/v1/sandbox_pb.ts'
 import { type Context, define, defineGroup, outputFlag, outputOf } from './command.ts'
 import { EXIT } from './exit.ts'
 import type { Gateway } from './gateway-call.ts'

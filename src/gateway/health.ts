@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts'
 import type { Store } from '../store/store.ts'
-import { OpenShell, ServiceStatus } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { ServiceStatus } from '../wire/gen/openshell/v1/health_pb.ts'
+import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import { adminRpc, openRpc, type Rpc } from './rpc.ts'
 
 /** What health tells. */

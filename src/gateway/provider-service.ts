@@ -6,14 +6,16 @@ import { findProviderType, providerTypes } from '../providers/registry.ts'
 import type { DamagedProvider, DeletedProvider, Store } from '../store/store.ts'
 import type { Random } from '../system/random.ts'
 import { type Provider, ProviderSchema } from '../wire/gen/openshell/datamodel/v1/datamodel_pb.ts'
+import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import {
-  OpenShell,
   type ProviderProfile,
   ProviderProfileCategory,
   ProviderProfileSchema,
+} from '../wire/gen/openshell/v1/profile_pb.ts'
+import {
   type ProviderResponse,
   ProviderResponseSchema,
-} from '../wire/gen/openshell/v1/openshell_pb.ts'
+} from '../wire/gen/openshell/v1/provider_pb.ts'
 import type { ProviderDesk } from './provider-desk.ts'
 import type { ProviderReceipt } from './provider-receipt.ts'
 import { adminRpc, changeRpc, type Note, type Rpc } from './rpc.ts'

@@ -14,10 +14,8 @@ import {
 } from '../../test/support/gateway.ts'
 import { oauthProvider } from '../../test/support/oauth-provider.ts'
 import { Secret } from '../core/secret.ts'
-import {
-  OpenShell,
-  ProviderCredentialRefreshRecoveryAction,
-} from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { ProviderCredentialRefreshRecoveryAction } from '../wire/gen/openshell/v1/refresh_pb.ts'
 
 const { method } = OpenShell
 const PARKED = 2n ** 63n - 1n

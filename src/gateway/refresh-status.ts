@@ -12,7 +12,7 @@ import {
   type ProviderCredentialRefreshStatus,
   ProviderCredentialRefreshStatusSchema,
   ProviderCredentialRefreshStrategy,
-} from '../wire/gen/openshell/v1/openshell_pb.ts'
+} from '../wire/gen/openshell/v1/refresh_pb.ts'
 import type { Delivery } from './delivery.ts'
 
 /** OpenShell's sign for "no attempt comes by itself". */

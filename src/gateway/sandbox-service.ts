@@ -4,12 +4,8 @@ import type { SandboxRecord } from '../core/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Random } from '../system/random.ts'
-import {
-  OpenShell,
-  type Sandbox,
-  SandboxPhase,
-  SandboxSchema,
-} from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { type Sandbox, SandboxPhase, SandboxSchema } from '../wire/gen/openshell/v1/sandbox_pb.ts'
 import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
 import { uuid } from './uuid.ts'
 import { checkName, checkPage, checkWorkspace } from './validate.ts'

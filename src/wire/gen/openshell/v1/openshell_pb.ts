@@ -2,1502 +2,45 @@
 // @generated from file openshell/v1/openshell.proto (package openshell.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ObjectMeta, Provider } from "../datamodel/v1/datamodel_pb.ts";
-import { file_openshell_datamodel_v1_datamodel } from "../datamodel/v1/datamodel_pb.ts";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GetGatewayConfigRequestSchema, GetGatewayConfigResponseSchema, GetSandboxConfigRequestSchema, GetSandboxConfigResponseSchema } from "../sandbox/v1/sandbox_pb.ts";
+import { file_openshell_sandbox_v1_sandbox } from "../sandbox/v1/sandbox_pb.ts";
+import type { GetSandboxPolicyStatusRequestSchema, GetSandboxPolicyStatusResponseSchema, ListSandboxPoliciesRequestSchema, ListSandboxPoliciesResponseSchema, UpdateConfigRequestSchema, UpdateConfigResponseSchema } from "./config_pb.ts";
+import { file_openshell_v1_config } from "./config_pb.ts";
+import type { GetCurrentUserRequestSchema, GetCurrentUserResponseSchema, GetGatewayInfoRequestSchema, GetGatewayInfoResponseSchema, HealthRequestSchema, HealthResponseSchema } from "./health_pb.ts";
+import { file_openshell_v1_health } from "./health_pb.ts";
+import type { DeleteProviderProfileRequestSchema, DeleteProviderProfileResponseSchema, GetProviderProfileRequestSchema, ImportProviderProfilesRequestSchema, ImportProviderProfilesResponseSchema, LintProviderProfilesRequestSchema, LintProviderProfilesResponseSchema, ListProviderProfilesRequestSchema, ListProviderProfilesResponseSchema, ProviderProfileResponseSchema, UpdateProviderProfilesRequestSchema, UpdateProviderProfilesResponseSchema } from "./profile_pb.ts";
+import { file_openshell_v1_profile } from "./profile_pb.ts";
+import type { CreateProviderRequestSchema, DeleteProviderRequestSchema, DeleteProviderResponseSchema, GetProviderRequestSchema, ListProvidersRequestSchema, ListProvidersResponseSchema, ProviderResponseSchema, UpdateProviderRequestSchema } from "./provider_pb.ts";
+import { file_openshell_v1_provider } from "./provider_pb.ts";
+import type { ConfigureProviderRefreshRequestSchema, ConfigureProviderRefreshResponseSchema, DeleteProviderRefreshRequestSchema, DeleteProviderRefreshResponseSchema, GetProviderRefreshStatusRequestSchema, GetProviderRefreshStatusResponseSchema, RotateProviderCredentialRequestSchema, RotateProviderCredentialResponseSchema } from "./refresh_pb.ts";
+import { file_openshell_v1_refresh } from "./refresh_pb.ts";
+import type { AttachSandboxProviderRequestSchema, AttachSandboxProviderResponseSchema, CreateSandboxRequestSchema, DeleteSandboxRequestSchema, DeleteSandboxResponseSchema, DetachSandboxProviderRequestSchema, DetachSandboxProviderResponseSchema, GetSandboxLogsRequestSchema, GetSandboxLogsResponseSchema, GetSandboxRequestSchema, ListSandboxesRequestSchema, ListSandboxesResponseSchema, ListSandboxProvidersRequestSchema, ListSandboxProvidersResponseSchema, SandboxResponseSchema, SandboxStreamEventSchema, StartSandboxRequestSchema, StopSandboxRequestSchema, WatchSandboxRequestSchema } from "./sandbox_pb.ts";
+import { file_openshell_v1_sandbox } from "./sandbox_pb.ts";
+import type { GatewayMessageSchema, GetSandboxProviderEnvironmentRequestSchema, GetSandboxProviderEnvironmentResponseSchema, IssueSandboxTokenRequestSchema, IssueSandboxTokenResponseSchema, PushSandboxLogsRequestSchema, PushSandboxLogsResponseSchema, RefreshSandboxTokenRequestSchema, RefreshSandboxTokenResponseSchema, RelayFrameSchema, ReportMainProcessExitRequestSchema, ReportMainProcessExitResponseSchema, ReportPolicyStatusRequestSchema, ReportPolicyStatusResponseSchema, SubmitPolicyAnalysisRequestSchema, SubmitPolicyAnalysisResponseSchema, SupervisorMessageSchema } from "./supervisor_pb.ts";
+import { file_openshell_v1_supervisor } from "./supervisor_pb.ts";
+import type { AddWorkspaceMemberRequestSchema, AddWorkspaceMemberResponseSchema, CreateWorkspaceRequestSchema, CreateWorkspaceResponseSchema, DeleteWorkspaceRequestSchema, DeleteWorkspaceResponseSchema, GetWorkspaceRequestSchema, GetWorkspaceResponseSchema, ListWorkspaceMembersRequestSchema, ListWorkspaceMembersResponseSchema, ListWorkspacesRequestSchema, ListWorkspacesResponseSchema, RemoveWorkspaceMemberRequestSchema, RemoveWorkspaceMemberResponseSchema } from "./workspace_pb.ts";
+import { file_openshell_v1_workspace } from "./workspace_pb.ts";
 
 /**
  * Describes the file openshell/v1/openshell.proto.
  */
 export const file_openshell_v1_openshell: GenFile = /*@__PURE__*/
-  fileDesc("ChxvcGVuc2hlbGwvdjEvb3BlbnNoZWxsLnByb3RvEgxvcGVuc2hlbGwudjEiDwoNSGVhbHRoUmVxdWVzdCJOCg5IZWFsdGhSZXNwb25zZRIrCgZzdGF0dXMYASABKA4yGy5vcGVuc2hlbGwudjEuU2VydmljZVN0YXR1cxIPCgd2ZXJzaW9uGAIgASgJIhcKFUdldEdhdGV3YXlJbmZvUmVxdWVzdCJeChZHZXRHYXRld2F5SW5mb1Jlc3BvbnNlEisKBnN0YXR1cxgBIAEoDjIbLm9wZW5zaGVsbC52MS5TZXJ2aWNlU3RhdHVzEhcKD2dhdGV3YXlfdmVyc2lvbhgCIAEoCSIXChVHZXRDdXJyZW50VXNlclJlcXVlc3QieQoWR2V0Q3VycmVudFVzZXJSZXNwb25zZRIPCgdzdWJqZWN0GAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRINCgVyb2xlcxgDIAMoCRIOCgZzY29wZXMYBCADKAkSGQoRaWRlbnRpdHlfcHJvdmlkZXIYBSABKAkicQoVQ3JlYXRlUHJvdmlkZXJSZXF1ZXN0EjIKCHByb3ZpZGVyGAEgASgLMiAub3BlbnNoZWxsLmRhdGFtb2RlbC52MS5Qcm92aWRlchIRCgl3b3Jrc3BhY2UYAiABKAkSEQoJbm9fdmVyaWZ5GGQgASgIIm4KEFByb3ZpZGVyUmVzcG9uc2USMgoIcHJvdmlkZXIYASABKAsyIC5vcGVuc2hlbGwuZGF0YW1vZGVsLnYxLlByb3ZpZGVyEiYKBG1pbnQYZCABKAsyGC5vcGVuc2hlbGwudjEuTWludFJlcG9ydCJMCgpNaW50UmVwb3J0EhYKDmNyZWRlbnRpYWxfa2V5GAEgASgJEhUKDWV4cGlyZXNfYXRfbXMYAiABKAMSDwoHd2FybmluZxgDIAEoCSI1ChJHZXRQcm92aWRlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIRCgl3b3Jrc3BhY2UYAiABKAkiYAoUTGlzdFByb3ZpZGVyc1JlcXVlc3QSDQoFbGltaXQYASABKA0SDgoGb2Zmc2V0GAIgASgNEhEKCXdvcmtzcGFjZRgDIAEoCRIWCg5hbGxfd29ya3NwYWNlcxgEIAEoCCJMChVMaXN0UHJvdmlkZXJzUmVzcG9uc2USMwoJcHJvdmlkZXJzGAEgAygLMiAub3BlbnNoZWxsLmRhdGFtb2RlbC52MS5Qcm92aWRlciKRAgoVVXBkYXRlUHJvdmlkZXJSZXF1ZXN0EjIKCHByb3ZpZGVyGAEgASgLMiAub3BlbnNoZWxsLmRhdGFtb2RlbC52MS5Qcm92aWRlchJgChhjcmVkZW50aWFsX2V4cGlyZXNfYXRfbXMYAiADKAsyPi5vcGVuc2hlbGwudjEuVXBkYXRlUHJvdmlkZXJSZXF1ZXN0LkNyZWRlbnRpYWxFeHBpcmVzQXRNc0VudHJ5EhEKCXdvcmtzcGFjZRgDIAEoCRIRCglub192ZXJpZnkYZCABKAgaPAoaQ3JlZGVudGlhbEV4cGlyZXNBdE1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ASI4ChVEZWxldGVQcm92aWRlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIRCgl3b3Jrc3BhY2UYAiABKAkiKQoWRGVsZXRlUHJvdmlkZXJSZXNwb25zZRIPCgdkZWxldGVkGAEgASgIIqABChlQcm92aWRlclByb2ZpbGVDcmVkZW50aWFsEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSEAoIZW52X3ZhcnMYAyADKAkSEAoIcmVxdWlyZWQYBCABKAgSEgoKYXV0aF9zdHlsZRgFIAEoCRITCgtoZWFkZXJfbmFtZRgGIAEoCRITCgtxdWVyeV9wYXJhbRgHIAEoCSJPChhQcm92aWRlclByb2ZpbGVDb25maWdLZXkSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIQCghyZXF1aXJlZBgDIAEoCCLmAwoPUHJvdmlkZXJQcm9maWxlEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRI3CghjYXRlZ29yeRgEIAEoDjIlLm9wZW5zaGVsbC52MS5Qcm92aWRlclByb2ZpbGVDYXRlZ29yeRI8CgtjcmVkZW50aWFscxgFIAMoCzInLm9wZW5zaGVsbC52MS5Qcm92aWRlclByb2ZpbGVDcmVkZW50aWFsEhkKEWluZmVyZW5jZV9jYXBhYmxlGAggASgIEhgKEHJlc291cmNlX3ZlcnNpb24YCiABKAQSQwoLYW5ub3RhdGlvbnMYCyADKAsyLi5vcGVuc2hlbGwudjEuUHJvdmlkZXJQcm9maWxlLkFubm90YXRpb25zRW50cnkSDgoGc291cmNlGAwgASgJEg0KBXNjb3BlGA0gASgJEg8KB2FsaWFzZXMYZCADKAkSNgoGY29uZmlnGGUgAygLMiYub3BlbnNoZWxsLnYxLlByb3ZpZGVyUHJvZmlsZUNvbmZpZ0tleRIPCgdleGFtcGxlGGYgASgJGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJPChtMaXN0UHJvdmlkZXJQcm9maWxlc1JlcXVlc3QSDQoFbGltaXQYASABKA0SDgoGb2Zmc2V0GAIgASgNEhEKCXdvcmtzcGFjZRgDIAEoCSJPChxMaXN0UHJvdmlkZXJQcm9maWxlc1Jlc3BvbnNlEi8KCHByb2ZpbGVzGAEgAygLMh0ub3BlbnNoZWxsLnYxLlByb3ZpZGVyUHJvZmlsZSI6ChlHZXRQcm92aWRlclByb2ZpbGVSZXF1ZXN0EgoKAmlkGAEgASgJEhEKCXdvcmtzcGFjZRgCIAEoCSJJChdQcm92aWRlclByb2ZpbGVSZXNwb25zZRIuCgdwcm9maWxlGAEgASgLMh0ub3BlbnNoZWxsLnYxLlByb3ZpZGVyUHJvZmlsZSLJBgofUHJvdmlkZXJDcmVkZW50aWFsUmVmcmVzaFN0YXR1cxIVCg1wcm92aWRlcl9uYW1lGAEgASgJEhMKC3Byb3ZpZGVyX2lkGAIgASgJEhYKDmNyZWRlbnRpYWxfa2V5GAMgASgJEkEKCHN0cmF0ZWd5GAQgASgOMi8ub3BlbnNoZWxsLnYxLlByb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hTdHJhdGVneRIOCgZzdGF0dXMYBSABKAkSFQoNZXhwaXJlc19hdF9tcxgGIAEoAxIaChJuZXh0X3JlZnJlc2hfYXRfbXMYByABKAMSGgoSbGFzdF9yZWZyZXNoX2F0X21zGAggASgDEhIKCmxhc3RfZXJyb3IYCSABKAkSTgoPcmVjb3ZlcnlfYWN0aW9uGAogASgOMjUub3BlbnNoZWxsLnYxLlByb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hSZWNvdmVyeUFjdGlvbhIUCgxmYWlsdXJlX2NvZGUYCyABKAkSHgoWcHJvdmlkZXJfZXJyb3Jfc3VidHlwZRgMIAEoCRIYChBsYXN0X2Vycm9yX2F0X21zGA0gASgDEhUKDXByb3ZpZGVyX3R5cGUYZCABKAkSDQoFc3RhdGUYZSABKAkSFQoNZmFpbHVyZV9jbGFzcxhmIAEoCRIcChRjb25zZWN1dGl2ZV9mYWlsdXJlcxhnIAEoDRIQCghyZXZpc2lvbhhoIAEoCRIPCgdyb3V0ZXJzGGkgASgNEhcKD3JvdXRlcnNfY3VycmVudBhqIAEoDRIOCgZhZHZpY2UYayABKAkSEgoKZ2VuZXJhdGlvbhhsIAEoBBIUCgxpc3N1ZWRfYXRfbXMYbSABKAMSGgoSbGFzdF9hdHRlbXB0X2F0X21zGG4gASgDEhgKEGZhaWxpbmdfc2luY2VfbXMYbyABKAMSOwoHaGlzdG9yeRhwIAMoCzIqLm9wZW5zaGVsbC52MS5Qcm92aWRlckNyZWRlbnRpYWxUcmFuc2l0aW9uEhcKD2NhbmRpZGF0ZV9zdGF0ZRhxIAEoCRIXCg9jYW5kaWRhdGVfZXJyb3IYciABKAkSFgoOY2FuZGlkYXRlX2NvZGUYcyABKAkiaQocUHJvdmlkZXJDcmVkZW50aWFsVHJhbnNpdGlvbhINCgVhdF9tcxgBIAEoAxINCgVzdGF0ZRgCIAEoCRIVCg1mYWlsdXJlX2NsYXNzGAMgASgJEhQKDGZhaWx1cmVfY29kZRgEIAEoCSJeCh9HZXRQcm92aWRlclJlZnJlc2hTdGF0dXNSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEhYKDmNyZWRlbnRpYWxfa2V5GAIgASgJEhEKCXdvcmtzcGFjZRgDIAEoCSJmCiBHZXRQcm92aWRlclJlZnJlc2hTdGF0dXNSZXNwb25zZRJCCgtjcmVkZW50aWFscxgBIAMoCzItLm9wZW5zaGVsbC52MS5Qcm92aWRlckNyZWRlbnRpYWxSZWZyZXNoU3RhdHVzIu0CCh9Db25maWd1cmVQcm92aWRlclJlZnJlc2hSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEhYKDmNyZWRlbnRpYWxfa2V5GAIgASgJEkEKCHN0cmF0ZWd5GAMgASgOMi8ub3BlbnNoZWxsLnYxLlByb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hTdHJhdGVneRJNCghtYXRlcmlhbBgEIAMoCzI7Lm9wZW5zaGVsbC52MS5Db25maWd1cmVQcm92aWRlclJlZnJlc2hSZXF1ZXN0Lk1hdGVyaWFsRW50cnkSHAoUc2VjcmV0X21hdGVyaWFsX2tleXMYBSADKAkSGgoNZXhwaXJlc19hdF9tcxgGIAEoA0gAiAEBEhEKCXdvcmtzcGFjZRgHIAEoCRovCg1NYXRlcmlhbEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEAoOX2V4cGlyZXNfYXRfbXMiYQogQ29uZmlndXJlUHJvdmlkZXJSZWZyZXNoUmVzcG9uc2USPQoGc3RhdHVzGAEgASgLMi0ub3BlbnNoZWxsLnYxLlByb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hTdGF0dXMiXgofUm90YXRlUHJvdmlkZXJDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRIWCg5jcmVkZW50aWFsX2tleRgCIAEoCRIRCgl3b3Jrc3BhY2UYAyABKAkiYQogUm90YXRlUHJvdmlkZXJDcmVkZW50aWFsUmVzcG9uc2USPQoGc3RhdHVzGAEgASgLMi0ub3BlbnNoZWxsLnYxLlByb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hTdGF0dXMiWwocRGVsZXRlUHJvdmlkZXJSZWZyZXNoUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRIWCg5jcmVkZW50aWFsX2tleRgCIAEoCRIRCgl3b3Jrc3BhY2UYAyABKAkiMAodRGVsZXRlUHJvdmlkZXJSZWZyZXNoUmVzcG9uc2USDwoHZGVsZXRlZBgBIAEoCCKoAQoLU2FuZGJveFNwZWMSEQoJbG9nX2xldmVsGAEgASgJEj8KC2Vudmlyb25tZW50GAUgAygLMioub3BlbnNoZWxsLnYxLlNhbmRib3hTcGVjLkVudmlyb25tZW50RW50cnkSEQoJcHJvdmlkZXJzGAggAygJGjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQCg1TYW5kYm94U3RhdHVzEhQKDHNhbmRib3hfbmFtZRgBIAEoCRIpCgVwaGFzZRgGIAEoDjIaLm9wZW5zaGVsbC52MS5TYW5kYm94UGhhc2UilQEKB1NhbmRib3gSNAoIbWV0YWRhdGEYASABKAsyIi5vcGVuc2hlbGwuZGF0YW1vZGVsLnYxLk9iamVjdE1ldGESJwoEc3BlYxgCIAEoCzIZLm9wZW5zaGVsbC52MS5TYW5kYm94U3BlYxIrCgZzdGF0dXMYAyABKAsyGy5vcGVuc2hlbGwudjEuU2FuZGJveFN0YXR1cyLNAgoUQ3JlYXRlU2FuZGJveFJlcXVlc3QSJwoEc3BlYxgBIAEoCzIZLm9wZW5zaGVsbC52MS5TYW5kYm94U3BlYxIMCgRuYW1lGAIgASgJEj4KBmxhYmVscxgDIAMoCzIuLm9wZW5zaGVsbC52MS5DcmVhdGVTYW5kYm94UmVxdWVzdC5MYWJlbHNFbnRyeRJICgthbm5vdGF0aW9ucxgEIAMoCzIzLm9wZW5zaGVsbC52MS5DcmVhdGVTYW5kYm94UmVxdWVzdC5Bbm5vdGF0aW9uc0VudHJ5EhEKCXdvcmtzcGFjZRgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI5Cg9TYW5kYm94UmVzcG9uc2USJgoHc2FuZGJveBgBIAEoCzIVLm9wZW5zaGVsbC52MS5TYW5kYm94IjQKEUdldFNhbmRib3hSZXF1ZXN0EgwKBG5hbWUYASABKAkSEQoJd29ya3NwYWNlGAIgASgJIngKFExpc3RTYW5kYm94ZXNSZXF1ZXN0Eg0KBWxpbWl0GAEgASgNEg4KBm9mZnNldBgCIAEoDRIWCg5sYWJlbF9zZWxlY3RvchgDIAEoCRIRCgl3b3Jrc3BhY2UYBCABKAkSFgoOYWxsX3dvcmtzcGFjZXMYBSABKAgiQQoVTGlzdFNhbmRib3hlc1Jlc3BvbnNlEigKCXNhbmRib3hlcxgBIAMoCzIVLm9wZW5zaGVsbC52MS5TYW5kYm94IjcKFERlbGV0ZVNhbmRib3hSZXF1ZXN0EgwKBG5hbWUYASABKAkSEQoJd29ya3NwYWNlGAIgASgJIigKFURlbGV0ZVNhbmRib3hSZXNwb25zZRIPCgdkZWxldGVkGAEgASgIKoYBCg1TZXJ2aWNlU3RhdHVzEh4KGlNFUlZJQ0VfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGgoWU0VSVklDRV9TVEFUVVNfSEVBTFRIWRABEhsKF1NFUlZJQ0VfU1RBVFVTX0RFR1JBREVEEAISHAoYU0VSVklDRV9TVEFUVVNfVU5IRUFMVEhZEAMq2wIKF1Byb3ZpZGVyUHJvZmlsZUNhdGVnb3J5EikKJVBST1ZJREVSX1BST0ZJTEVfQ0FURUdPUllfVU5TUEVDSUZJRUQQABIjCh9QUk9WSURFUl9QUk9GSUxFX0NBVEVHT1JZX09USEVSEAESJwojUFJPVklERVJfUFJPRklMRV9DQVRFR09SWV9JTkZFUkVOQ0UQAhIjCh9QUk9WSURFUl9QUk9GSUxFX0NBVEVHT1JZX0FHRU5UEAMSLAooUFJPVklERVJfUFJPRklMRV9DQVRFR09SWV9TT1VSQ0VfQ09OVFJPTBAEEicKI1BST1ZJREVSX1BST0ZJTEVfQ0FURUdPUllfTUVTU0FHSU5HEAUSIgoeUFJPVklERVJfUFJPRklMRV9DQVRFR09SWV9EQVRBEAYSJwojUFJPVklERVJfUFJPRklMRV9DQVRFR09SWV9LTk9XTEVER0UQByrDAwohUHJvdmlkZXJDcmVkZW50aWFsUmVmcmVzaFN0cmF0ZWd5EjQKMFBST1ZJREVSX0NSRURFTlRJQUxfUkVGUkVTSF9TVFJBVEVHWV9VTlNQRUNJRklFRBAAEi8KK1BST1ZJREVSX0NSRURFTlRJQUxfUkVGUkVTSF9TVFJBVEVHWV9TVEFUSUMQARIxCi1QUk9WSURFUl9DUkVERU5USUFMX1JFRlJFU0hfU1RSQVRFR1lfRVhURVJOQUwQAhI9CjlQUk9WSURFUl9DUkVERU5USUFMX1JFRlJFU0hfU1RSQVRFR1lfT0FVVEgyX1JFRlJFU0hfVE9LRU4QAxJCCj5QUk9WSURFUl9DUkVERU5USUFMX1JFRlJFU0hfU1RSQVRFR1lfT0FVVEgyX0NMSUVOVF9DUkVERU5USUFMUxAEEkMKP1BST1ZJREVSX0NSRURFTlRJQUxfUkVGUkVTSF9TVFJBVEVHWV9HT09HTEVfU0VSVklDRV9BQ0NPVU5UX0pXVBAFEjwKOFBST1ZJREVSX0NSRURFTlRJQUxfUkVGUkVTSF9TVFJBVEVHWV9BV1NfU1RTX0FTU1VNRV9ST0xFEAYq2gIKJ1Byb3ZpZGVyQ3JlZGVudGlhbFJlZnJlc2hSZWNvdmVyeUFjdGlvbhI7CjdQUk9WSURFUl9DUkVERU5USUFMX1JFRlJFU0hfUkVDT1ZFUllfQUNUSU9OX1VOU1BFQ0lGSUVEEAASNQoxUFJPVklERVJfQ1JFREVOVElBTF9SRUZSRVNIX1JFQ09WRVJZX0FDVElPTl9SRVRSWRABEjsKN1BST1ZJREVSX0NSRURFTlRJQUxfUkVGUkVTSF9SRUNPVkVSWV9BQ1RJT05fUkVBVVRIT1JJWkUQAhJBCj1QUk9WSURFUl9DUkVERU5USUFMX1JFRlJFU0hfUkVDT1ZFUllfQUNUSU9OX0ZJWF9DT05GSUdVUkFUSU9OEAMSOwo3UFJPVklERVJfQ1JFREVOVElBTF9SRUZSRVNIX1JFQ09WRVJZX0FDVElPTl9JTlZFU1RJR0FURRAEKokCCgxTYW5kYm94UGhhc2USHQoZU0FOREJPWF9QSEFTRV9VTlNQRUNJRklFRBAAEh4KGlNBTkRCT1hfUEhBU0VfUFJPVklTSU9OSU5HEAESFwoTU0FOREJPWF9QSEFTRV9SRUFEWRACEhcKE1NBTkRCT1hfUEhBU0VfRVJST1IQAxIaChZTQU5EQk9YX1BIQVNFX0RFTEVUSU5HEAQSGQoVU0FOREJPWF9QSEFTRV9VTktOT1dOEAUSGgoWU0FOREJPWF9QSEFTRV9TVE9QUElORxAGEhkKFVNBTkRCT1hfUEhBU0VfU1RPUFBFRBAHEhoKFlNBTkRCT1hfUEhBU0VfU1RBUlRJTkcQCDLODQoJT3BlblNoZWxsEkMKBkhlYWx0aBIbLm9wZW5zaGVsbC52MS5IZWFsdGhSZXF1ZXN0Ghwub3BlbnNoZWxsLnYxLkhlYWx0aFJlc3BvbnNlElsKDkdldEdhdGV3YXlJbmZvEiMub3BlbnNoZWxsLnYxLkdldEdhdGV3YXlJbmZvUmVxdWVzdBokLm9wZW5zaGVsbC52MS5HZXRHYXRld2F5SW5mb1Jlc3BvbnNlElsKDkdldEN1cnJlbnRVc2VyEiMub3BlbnNoZWxsLnYxLkdldEN1cnJlbnRVc2VyUmVxdWVzdBokLm9wZW5zaGVsbC52MS5HZXRDdXJyZW50VXNlclJlc3BvbnNlElUKDkNyZWF0ZVByb3ZpZGVyEiMub3BlbnNoZWxsLnYxLkNyZWF0ZVByb3ZpZGVyUmVxdWVzdBoeLm9wZW5zaGVsbC52MS5Qcm92aWRlclJlc3BvbnNlEk8KC0dldFByb3ZpZGVyEiAub3BlbnNoZWxsLnYxLkdldFByb3ZpZGVyUmVxdWVzdBoeLm9wZW5zaGVsbC52MS5Qcm92aWRlclJlc3BvbnNlElgKDUxpc3RQcm92aWRlcnMSIi5vcGVuc2hlbGwudjEuTGlzdFByb3ZpZGVyc1JlcXVlc3QaIy5vcGVuc2hlbGwudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlElUKDlVwZGF0ZVByb3ZpZGVyEiMub3BlbnNoZWxsLnYxLlVwZGF0ZVByb3ZpZGVyUmVxdWVzdBoeLm9wZW5zaGVsbC52MS5Qcm92aWRlclJlc3BvbnNlElsKDkRlbGV0ZVByb3ZpZGVyEiMub3BlbnNoZWxsLnYxLkRlbGV0ZVByb3ZpZGVyUmVxdWVzdBokLm9wZW5zaGVsbC52MS5EZWxldGVQcm92aWRlclJlc3BvbnNlEm0KFExpc3RQcm92aWRlclByb2ZpbGVzEikub3BlbnNoZWxsLnYxLkxpc3RQcm92aWRlclByb2ZpbGVzUmVxdWVzdBoqLm9wZW5zaGVsbC52MS5MaXN0UHJvdmlkZXJQcm9maWxlc1Jlc3BvbnNlEmQKEkdldFByb3ZpZGVyUHJvZmlsZRInLm9wZW5zaGVsbC52MS5HZXRQcm92aWRlclByb2ZpbGVSZXF1ZXN0GiUub3BlbnNoZWxsLnYxLlByb3ZpZGVyUHJvZmlsZVJlc3BvbnNlEnkKGEdldFByb3ZpZGVyUmVmcmVzaFN0YXR1cxItLm9wZW5zaGVsbC52MS5HZXRQcm92aWRlclJlZnJlc2hTdGF0dXNSZXF1ZXN0Gi4ub3BlbnNoZWxsLnYxLkdldFByb3ZpZGVyUmVmcmVzaFN0YXR1c1Jlc3BvbnNlEnkKGENvbmZpZ3VyZVByb3ZpZGVyUmVmcmVzaBItLm9wZW5zaGVsbC52MS5Db25maWd1cmVQcm92aWRlclJlZnJlc2hSZXF1ZXN0Gi4ub3BlbnNoZWxsLnYxLkNvbmZpZ3VyZVByb3ZpZGVyUmVmcmVzaFJlc3BvbnNlEnkKGFJvdGF0ZVByb3ZpZGVyQ3JlZGVudGlhbBItLm9wZW5zaGVsbC52MS5Sb3RhdGVQcm92aWRlckNyZWRlbnRpYWxSZXF1ZXN0Gi4ub3BlbnNoZWxsLnYxLlJvdGF0ZVByb3ZpZGVyQ3JlZGVudGlhbFJlc3BvbnNlEnAKFURlbGV0ZVByb3ZpZGVyUmVmcmVzaBIqLm9wZW5zaGVsbC52MS5EZWxldGVQcm92aWRlclJlZnJlc2hSZXF1ZXN0Gisub3BlbnNoZWxsLnYxLkRlbGV0ZVByb3ZpZGVyUmVmcmVzaFJlc3BvbnNlElIKDUNyZWF0ZVNhbmRib3gSIi5vcGVuc2hlbGwudjEuQ3JlYXRlU2FuZGJveFJlcXVlc3QaHS5vcGVuc2hlbGwudjEuU2FuZGJveFJlc3BvbnNlEkwKCkdldFNhbmRib3gSHy5vcGVuc2hlbGwudjEuR2V0U2FuZGJveFJlcXVlc3QaHS5vcGVuc2hlbGwudjEuU2FuZGJveFJlc3BvbnNlElgKDUxpc3RTYW5kYm94ZXMSIi5vcGVuc2hlbGwudjEuTGlzdFNhbmRib3hlc1JlcXVlc3QaIy5vcGVuc2hlbGwudjEuTGlzdFNhbmRib3hlc1Jlc3BvbnNlElgKDURlbGV0ZVNhbmRib3gSIi5vcGVuc2hlbGwudjEuRGVsZXRlU2FuZGJveFJlcXVlc3QaIy5vcGVuc2hlbGwudjEuRGVsZXRlU2FuZGJveFJlc3BvbnNlYgZwcm90bzM", [file_openshell_datamodel_v1_datamodel]);
+  fileDesc("ChxvcGVuc2hlbGwvdjEvb3BlbnNoZWxsLnByb3RvEgxvcGVuc2hlbGwudjEyxicKCU9wZW5TaGVsbBJDCgZIZWFsdGgSGy5vcGVuc2hlbGwudjEuSGVhbHRoUmVxdWVzdBocLm9wZW5zaGVsbC52MS5IZWFsdGhSZXNwb25zZRJbCg5HZXRHYXRld2F5SW5mbxIjLm9wZW5zaGVsbC52MS5HZXRHYXRld2F5SW5mb1JlcXVlc3QaJC5vcGVuc2hlbGwudjEuR2V0R2F0ZXdheUluZm9SZXNwb25zZRJbCg5HZXRDdXJyZW50VXNlchIjLm9wZW5zaGVsbC52MS5HZXRDdXJyZW50VXNlclJlcXVlc3QaJC5vcGVuc2hlbGwudjEuR2V0Q3VycmVudFVzZXJSZXNwb25zZRJVCg5DcmVhdGVQcm92aWRlchIjLm9wZW5zaGVsbC52MS5DcmVhdGVQcm92aWRlclJlcXVlc3QaHi5vcGVuc2hlbGwudjEuUHJvdmlkZXJSZXNwb25zZRJPCgtHZXRQcm92aWRlchIgLm9wZW5zaGVsbC52MS5HZXRQcm92aWRlclJlcXVlc3QaHi5vcGVuc2hlbGwudjEuUHJvdmlkZXJSZXNwb25zZRJYCg1MaXN0UHJvdmlkZXJzEiIub3BlbnNoZWxsLnYxLkxpc3RQcm92aWRlcnNSZXF1ZXN0GiMub3BlbnNoZWxsLnYxLkxpc3RQcm92aWRlcnNSZXNwb25zZRJVCg5VcGRhdGVQcm92aWRlchIjLm9wZW5zaGVsbC52MS5VcGRhdGVQcm92aWRlclJlcXVlc3QaHi5vcGVuc2hlbGwudjEuUHJvdmlkZXJSZXNwb25zZRJbCg5EZWxldGVQcm92aWRlchIjLm9wZW5zaGVsbC52MS5EZWxldGVQcm92aWRlclJlcXVlc3QaJC5vcGVuc2hlbGwudjEuRGVsZXRlUHJvdmlkZXJSZXNwb25zZRJtChRMaXN0UHJvdmlkZXJQcm9maWxlcxIpLm9wZW5zaGVsbC52MS5MaXN0UHJvdmlkZXJQcm9maWxlc1JlcXVlc3QaKi5vcGVuc2hlbGwudjEuTGlzdFByb3ZpZGVyUHJvZmlsZXNSZXNwb25zZRJkChJHZXRQcm92aWRlclByb2ZpbGUSJy5vcGVuc2hlbGwudjEuR2V0UHJvdmlkZXJQcm9maWxlUmVxdWVzdBolLm9wZW5zaGVsbC52MS5Qcm92aWRlclByb2ZpbGVSZXNwb25zZRJzChZJbXBvcnRQcm92aWRlclByb2ZpbGVzEisub3BlbnNoZWxsLnYxLkltcG9ydFByb3ZpZGVyUHJvZmlsZXNSZXF1ZXN0Giwub3BlbnNoZWxsLnYxLkltcG9ydFByb3ZpZGVyUHJvZmlsZXNSZXNwb25zZRJtChRMaW50UHJvdmlkZXJQcm9maWxlcxIpLm9wZW5zaGVsbC52MS5MaW50UHJvdmlkZXJQcm9maWxlc1JlcXVlc3QaKi5vcGVuc2hlbGwudjEuTGludFByb3ZpZGVyUHJvZmlsZXNSZXNwb25zZRJzChZVcGRhdGVQcm92aWRlclByb2ZpbGVzEisub3BlbnNoZWxsLnYxLlVwZGF0ZVByb3ZpZGVyUHJvZmlsZXNSZXF1ZXN0Giwub3BlbnNoZWxsLnYxLlVwZGF0ZVByb3ZpZGVyUHJvZmlsZXNSZXNwb25zZRJwChVEZWxldGVQcm92aWRlclByb2ZpbGUSKi5vcGVuc2hlbGwudjEuRGVsZXRlUHJvdmlkZXJQcm9maWxlUmVxdWVzdBorLm9wZW5zaGVsbC52MS5EZWxldGVQcm92aWRlclByb2ZpbGVSZXNwb25zZRJ5ChhHZXRQcm92aWRlclJlZnJlc2hTdGF0dXMSLS5vcGVuc2hlbGwudjEuR2V0UHJvdmlkZXJSZWZyZXNoU3RhdHVzUmVxdWVzdBouLm9wZW5zaGVsbC52MS5HZXRQcm92aWRlclJlZnJlc2hTdGF0dXNSZXNwb25zZRJ5ChhDb25maWd1cmVQcm92aWRlclJlZnJlc2gSLS5vcGVuc2hlbGwudjEuQ29uZmlndXJlUHJvdmlkZXJSZWZyZXNoUmVxdWVzdBouLm9wZW5zaGVsbC52MS5Db25maWd1cmVQcm92aWRlclJlZnJlc2hSZXNwb25zZRJ5ChhSb3RhdGVQcm92aWRlckNyZWRlbnRpYWwSLS5vcGVuc2hlbGwudjEuUm90YXRlUHJvdmlkZXJDcmVkZW50aWFsUmVxdWVzdBouLm9wZW5zaGVsbC52MS5Sb3RhdGVQcm92aWRlckNyZWRlbnRpYWxSZXNwb25zZRJwChVEZWxldGVQcm92aWRlclJlZnJlc2gSKi5vcGVuc2hlbGwudjEuRGVsZXRlUHJvdmlkZXJSZWZyZXNoUmVxdWVzdBorLm9wZW5zaGVsbC52MS5EZWxldGVQcm92aWRlclJlZnJlc2hSZXNwb25zZRJeCg9DcmVhdGVXb3Jrc3BhY2USJC5vcGVuc2hlbGwudjEuQ3JlYXRlV29ya3NwYWNlUmVxdWVzdBolLm9wZW5zaGVsbC52MS5DcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRJVCgxHZXRXb3Jrc3BhY2USIS5vcGVuc2hlbGwudjEuR2V0V29ya3NwYWNlUmVxdWVzdBoiLm9wZW5zaGVsbC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZRJbCg5MaXN0V29ya3NwYWNlcxIjLm9wZW5zaGVsbC52MS5MaXN0V29ya3NwYWNlc1JlcXVlc3QaJC5vcGVuc2hlbGwudjEuTGlzdFdvcmtzcGFjZXNSZXNwb25zZRJeCg9EZWxldGVXb3Jrc3BhY2USJC5vcGVuc2hlbGwudjEuRGVsZXRlV29ya3NwYWNlUmVxdWVzdBolLm9wZW5zaGVsbC52MS5EZWxldGVXb3Jrc3BhY2VSZXNwb25zZRJnChJBZGRXb3Jrc3BhY2VNZW1iZXISJy5vcGVuc2hlbGwudjEuQWRkV29ya3NwYWNlTWVtYmVyUmVxdWVzdBooLm9wZW5zaGVsbC52MS5BZGRXb3Jrc3BhY2VNZW1iZXJSZXNwb25zZRJwChVSZW1vdmVXb3Jrc3BhY2VNZW1iZXISKi5vcGVuc2hlbGwudjEuUmVtb3ZlV29ya3NwYWNlTWVtYmVyUmVxdWVzdBorLm9wZW5zaGVsbC52MS5SZW1vdmVXb3Jrc3BhY2VNZW1iZXJSZXNwb25zZRJtChRMaXN0V29ya3NwYWNlTWVtYmVycxIpLm9wZW5zaGVsbC52MS5MaXN0V29ya3NwYWNlTWVtYmVyc1JlcXVlc3QaKi5vcGVuc2hlbGwudjEuTGlzdFdvcmtzcGFjZU1lbWJlcnNSZXNwb25zZRJSCg1DcmVhdGVTYW5kYm94EiIub3BlbnNoZWxsLnYxLkNyZWF0ZVNhbmRib3hSZXF1ZXN0Gh0ub3BlbnNoZWxsLnYxLlNhbmRib3hSZXNwb25zZRJMCgpHZXRTYW5kYm94Eh8ub3BlbnNoZWxsLnYxLkdldFNhbmRib3hSZXF1ZXN0Gh0ub3BlbnNoZWxsLnYxLlNhbmRib3hSZXNwb25zZRJYCg1MaXN0U2FuZGJveGVzEiIub3BlbnNoZWxsLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiMub3BlbnNoZWxsLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJYCg1EZWxldGVTYW5kYm94EiIub3BlbnNoZWxsLnYxLkRlbGV0ZVNhbmRib3hSZXF1ZXN0GiMub3BlbnNoZWxsLnYxLkRlbGV0ZVNhbmRib3hSZXNwb25zZRJOCgtTdG9wU2FuZGJveBIgLm9wZW5zaGVsbC52MS5TdG9wU2FuZGJveFJlcXVlc3QaHS5vcGVuc2hlbGwudjEuU2FuZGJveFJlc3BvbnNlElAKDFN0YXJ0U2FuZGJveBIhLm9wZW5zaGVsbC52MS5TdGFydFNhbmRib3hSZXF1ZXN0Gh0ub3BlbnNoZWxsLnYxLlNhbmRib3hSZXNwb25zZRJVCgxXYXRjaFNhbmRib3gSIS5vcGVuc2hlbGwudjEuV2F0Y2hTYW5kYm94UmVxdWVzdBogLm9wZW5zaGVsbC52MS5TYW5kYm94U3RyZWFtRXZlbnQwARJbCg5HZXRTYW5kYm94TG9ncxIjLm9wZW5zaGVsbC52MS5HZXRTYW5kYm94TG9nc1JlcXVlc3QaJC5vcGVuc2hlbGwudjEuR2V0U2FuZGJveExvZ3NSZXNwb25zZRJtChRMaXN0U2FuZGJveFByb3ZpZGVycxIpLm9wZW5zaGVsbC52MS5MaXN0U2FuZGJveFByb3ZpZGVyc1JlcXVlc3QaKi5vcGVuc2hlbGwudjEuTGlzdFNhbmRib3hQcm92aWRlcnNSZXNwb25zZRJwChVBdHRhY2hTYW5kYm94UHJvdmlkZXISKi5vcGVuc2hlbGwudjEuQXR0YWNoU2FuZGJveFByb3ZpZGVyUmVxdWVzdBorLm9wZW5zaGVsbC52MS5BdHRhY2hTYW5kYm94UHJvdmlkZXJSZXNwb25zZRJwChVEZXRhY2hTYW5kYm94UHJvdmlkZXISKi5vcGVuc2hlbGwudjEuRGV0YWNoU2FuZGJveFByb3ZpZGVyUmVxdWVzdBorLm9wZW5zaGVsbC52MS5EZXRhY2hTYW5kYm94UHJvdmlkZXJSZXNwb25zZRJxChBHZXRHYXRld2F5Q29uZmlnEi0ub3BlbnNoZWxsLnNhbmRib3gudjEuR2V0R2F0ZXdheUNvbmZpZ1JlcXVlc3QaLi5vcGVuc2hlbGwuc2FuZGJveC52MS5HZXRHYXRld2F5Q29uZmlnUmVzcG9uc2USVQoMVXBkYXRlQ29uZmlnEiEub3BlbnNoZWxsLnYxLlVwZGF0ZUNvbmZpZ1JlcXVlc3QaIi5vcGVuc2hlbGwudjEuVXBkYXRlQ29uZmlnUmVzcG9uc2UScwoWR2V0U2FuZGJveFBvbGljeVN0YXR1cxIrLm9wZW5zaGVsbC52MS5HZXRTYW5kYm94UG9saWN5U3RhdHVzUmVxdWVzdBosLm9wZW5zaGVsbC52MS5HZXRTYW5kYm94UG9saWN5U3RhdHVzUmVzcG9uc2USagoTTGlzdFNhbmRib3hQb2xpY2llcxIoLm9wZW5zaGVsbC52MS5MaXN0U2FuZGJveFBvbGljaWVzUmVxdWVzdBopLm9wZW5zaGVsbC52MS5MaXN0U2FuZGJveFBvbGljaWVzUmVzcG9uc2USZAoRSXNzdWVTYW5kYm94VG9rZW4SJi5vcGVuc2hlbGwudjEuSXNzdWVTYW5kYm94VG9rZW5SZXF1ZXN0Gicub3BlbnNoZWxsLnYxLklzc3VlU2FuZGJveFRva2VuUmVzcG9uc2USagoTUmVmcmVzaFNhbmRib3hUb2tlbhIoLm9wZW5zaGVsbC52MS5SZWZyZXNoU2FuZGJveFRva2VuUmVxdWVzdBopLm9wZW5zaGVsbC52MS5SZWZyZXNoU2FuZGJveFRva2VuUmVzcG9uc2UScQoQR2V0U2FuZGJveENvbmZpZxItLm9wZW5zaGVsbC5zYW5kYm94LnYxLkdldFNhbmRib3hDb25maWdSZXF1ZXN0Gi4ub3BlbnNoZWxsLnNhbmRib3gudjEuR2V0U2FuZGJveENvbmZpZ1Jlc3BvbnNlEogBCh1HZXRTYW5kYm94UHJvdmlkZXJFbnZpcm9ubWVudBIyLm9wZW5zaGVsbC52MS5HZXRTYW5kYm94UHJvdmlkZXJFbnZpcm9ubWVudFJlcXVlc3QaMy5vcGVuc2hlbGwudjEuR2V0U2FuZGJveFByb3ZpZGVyRW52aXJvbm1lbnRSZXNwb25zZRJnChJSZXBvcnRQb2xpY3lTdGF0dXMSJy5vcGVuc2hlbGwudjEuUmVwb3J0UG9saWN5U3RhdHVzUmVxdWVzdBooLm9wZW5zaGVsbC52MS5SZXBvcnRQb2xpY3lTdGF0dXNSZXNwb25zZRJwChVSZXBvcnRNYWluUHJvY2Vzc0V4aXQSKi5vcGVuc2hlbGwudjEuUmVwb3J0TWFpblByb2Nlc3NFeGl0UmVxdWVzdBorLm9wZW5zaGVsbC52MS5SZXBvcnRNYWluUHJvY2Vzc0V4aXRSZXNwb25zZRJWChFDb25uZWN0U3VwZXJ2aXNvchIfLm9wZW5zaGVsbC52MS5TdXBlcnZpc29yTWVzc2FnZRocLm9wZW5zaGVsbC52MS5HYXRld2F5TWVzc2FnZSgBMAESRQoLUmVsYXlTdHJlYW0SGC5vcGVuc2hlbGwudjEuUmVsYXlGcmFtZRoYLm9wZW5zaGVsbC52MS5SZWxheUZyYW1lKAEwARJgCg9QdXNoU2FuZGJveExvZ3MSJC5vcGVuc2hlbGwudjEuUHVzaFNhbmRib3hMb2dzUmVxdWVzdBolLm9wZW5zaGVsbC52MS5QdXNoU2FuZGJveExvZ3NSZXNwb25zZSgBEm0KFFN1Ym1pdFBvbGljeUFuYWx5c2lzEikub3BlbnNoZWxsLnYxLlN1Ym1pdFBvbGljeUFuYWx5c2lzUmVxdWVzdBoqLm9wZW5zaGVsbC52MS5TdWJtaXRQb2xpY3lBbmFseXNpc1Jlc3BvbnNlYgZwcm90bzM", [file_openshell_sandbox_v1_sandbox, file_openshell_v1_config, file_openshell_v1_health, file_openshell_v1_profile, file_openshell_v1_provider, file_openshell_v1_refresh, file_openshell_v1_sandbox, file_openshell_v1_supervisor, file_openshell_v1_workspace]);
 
 /**
- * @generated from message openshell.v1.HealthRequest
- */
-export type HealthRequest = Message<"openshell.v1.HealthRequest"> & {
-};
-
-/**
- * Describes the message openshell.v1.HealthRequest.
- * Use `create(HealthRequestSchema)` to create a new message.
- */
-export const HealthRequestSchema: GenMessage<HealthRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 0);
-
-/**
- * @generated from message openshell.v1.HealthResponse
- */
-export type HealthResponse = Message<"openshell.v1.HealthResponse"> & {
-  /**
-   * @generated from field: openshell.v1.ServiceStatus status = 1;
-   */
-  status: ServiceStatus;
-
-  /**
-   * @generated from field: string version = 2;
-   */
-  version: string;
-};
-
-/**
- * Describes the message openshell.v1.HealthResponse.
- * Use `create(HealthResponseSchema)` to create a new message.
- */
-export const HealthResponseSchema: GenMessage<HealthResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 1);
-
-/**
- * @generated from message openshell.v1.GetGatewayInfoRequest
- */
-export type GetGatewayInfoRequest = Message<"openshell.v1.GetGatewayInfoRequest"> & {
-};
-
-/**
- * Describes the message openshell.v1.GetGatewayInfoRequest.
- * Use `create(GetGatewayInfoRequestSchema)` to create a new message.
- */
-export const GetGatewayInfoRequestSchema: GenMessage<GetGatewayInfoRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 2);
-
-/**
- * @generated from message openshell.v1.GetGatewayInfoResponse
- */
-export type GetGatewayInfoResponse = Message<"openshell.v1.GetGatewayInfoResponse"> & {
-  /**
-   * @generated from field: openshell.v1.ServiceStatus status = 1;
-   */
-  status: ServiceStatus;
-
-  /**
-   * @generated from field: string gateway_version = 2;
-   */
-  gatewayVersion: string;
-};
-
-/**
- * Describes the message openshell.v1.GetGatewayInfoResponse.
- * Use `create(GetGatewayInfoResponseSchema)` to create a new message.
- */
-export const GetGatewayInfoResponseSchema: GenMessage<GetGatewayInfoResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 3);
-
-/**
- * @generated from message openshell.v1.GetCurrentUserRequest
- */
-export type GetCurrentUserRequest = Message<"openshell.v1.GetCurrentUserRequest"> & {
-};
-
-/**
- * Describes the message openshell.v1.GetCurrentUserRequest.
- * Use `create(GetCurrentUserRequestSchema)` to create a new message.
- */
-export const GetCurrentUserRequestSchema: GenMessage<GetCurrentUserRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 4);
-
-/**
- * @generated from message openshell.v1.GetCurrentUserResponse
- */
-export type GetCurrentUserResponse = Message<"openshell.v1.GetCurrentUserResponse"> & {
-  /**
-   * @generated from field: string subject = 1;
-   */
-  subject: string;
-
-  /**
-   * @generated from field: string display_name = 2;
-   */
-  displayName: string;
-
-  /**
-   * @generated from field: repeated string roles = 3;
-   */
-  roles: string[];
-
-  /**
-   * @generated from field: repeated string scopes = 4;
-   */
-  scopes: string[];
-
-  /**
-   * @generated from field: string identity_provider = 5;
-   */
-  identityProvider: string;
-};
-
-/**
- * Describes the message openshell.v1.GetCurrentUserResponse.
- * Use `create(GetCurrentUserResponseSchema)` to create a new message.
- */
-export const GetCurrentUserResponseSchema: GenMessage<GetCurrentUserResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 5);
-
-/**
- * @generated from message openshell.v1.CreateProviderRequest
- */
-export type CreateProviderRequest = Message<"openshell.v1.CreateProviderRequest"> & {
-  /**
-   * @generated from field: openshell.datamodel.v1.Provider provider = 1;
-   */
-  provider?: Provider | undefined;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-
-  /**
-   * Store the provider even when its first token is refused.
-   *
-   * @generated from field: bool no_verify = 100;
-   */
-  noVerify: boolean;
-};
-
-/**
- * Describes the message openshell.v1.CreateProviderRequest.
- * Use `create(CreateProviderRequestSchema)` to create a new message.
- */
-export const CreateProviderRequestSchema: GenMessage<CreateProviderRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 6);
-
-/**
- * @generated from message openshell.v1.ProviderResponse
- */
-export type ProviderResponse = Message<"openshell.v1.ProviderResponse"> & {
-  /**
-   * @generated from field: openshell.datamodel.v1.Provider provider = 1;
-   */
-  provider?: Provider | undefined;
-
-  /**
-   * What the first mint brought; absent for a provider with a static key.
-   *
-   * @generated from field: openshell.v1.MintReport mint = 100;
-   */
-  mint?: MintReport | undefined;
-};
-
-/**
- * Describes the message openshell.v1.ProviderResponse.
- * Use `create(ProviderResponseSchema)` to create a new message.
- */
-export const ProviderResponseSchema: GenMessage<ProviderResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 7);
-
-/**
- * @generated from message openshell.v1.MintReport
- */
-export type MintReport = Message<"openshell.v1.MintReport"> & {
-  /**
-   * @generated from field: string credential_key = 1;
-   */
-  credentialKey: string;
-
-  /**
-   * 0 when no token was minted yet.
-   *
-   * @generated from field: int64 expires_at_ms = 2;
-   */
-  expiresAtMs: bigint;
-
-  /**
-   * Why there is no token yet, when there is none; "" otherwise.
-   *
-   * @generated from field: string warning = 3;
-   */
-  warning: string;
-};
-
-/**
- * Describes the message openshell.v1.MintReport.
- * Use `create(MintReportSchema)` to create a new message.
- */
-export const MintReportSchema: GenMessage<MintReport> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 8);
-
-/**
- * @generated from message openshell.v1.GetProviderRequest
- */
-export type GetProviderRequest = Message<"openshell.v1.GetProviderRequest"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.GetProviderRequest.
- * Use `create(GetProviderRequestSchema)` to create a new message.
- */
-export const GetProviderRequestSchema: GenMessage<GetProviderRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 9);
-
-/**
- * @generated from message openshell.v1.ListProvidersRequest
- */
-export type ListProvidersRequest = Message<"openshell.v1.ListProvidersRequest"> & {
-  /**
-   * @generated from field: uint32 limit = 1;
-   */
-  limit: number;
-
-  /**
-   * @generated from field: uint32 offset = 2;
-   */
-  offset: number;
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-
-  /**
-   * @generated from field: bool all_workspaces = 4;
-   */
-  allWorkspaces: boolean;
-};
-
-/**
- * Describes the message openshell.v1.ListProvidersRequest.
- * Use `create(ListProvidersRequestSchema)` to create a new message.
- */
-export const ListProvidersRequestSchema: GenMessage<ListProvidersRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 10);
-
-/**
- * @generated from message openshell.v1.ListProvidersResponse
- */
-export type ListProvidersResponse = Message<"openshell.v1.ListProvidersResponse"> & {
-  /**
-   * @generated from field: repeated openshell.datamodel.v1.Provider providers = 1;
-   */
-  providers: Provider[];
-};
-
-/**
- * Describes the message openshell.v1.ListProvidersResponse.
- * Use `create(ListProvidersResponseSchema)` to create a new message.
- */
-export const ListProvidersResponseSchema: GenMessage<ListProvidersResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 11);
-
-/**
- * @generated from message openshell.v1.UpdateProviderRequest
- */
-export type UpdateProviderRequest = Message<"openshell.v1.UpdateProviderRequest"> & {
-  /**
-   * @generated from field: openshell.datamodel.v1.Provider provider = 1;
-   */
-  provider?: Provider | undefined;
-
-  /**
-   * @generated from field: map<string, int64> credential_expires_at_ms = 2;
-   */
-  credentialExpiresAtMs: { [key: string]: bigint };
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-
-  /**
-   * @generated from field: bool no_verify = 100;
-   */
-  noVerify: boolean;
-};
-
-/**
- * Describes the message openshell.v1.UpdateProviderRequest.
- * Use `create(UpdateProviderRequestSchema)` to create a new message.
- */
-export const UpdateProviderRequestSchema: GenMessage<UpdateProviderRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 12);
-
-/**
- * @generated from message openshell.v1.DeleteProviderRequest
- */
-export type DeleteProviderRequest = Message<"openshell.v1.DeleteProviderRequest"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.DeleteProviderRequest.
- * Use `create(DeleteProviderRequestSchema)` to create a new message.
- */
-export const DeleteProviderRequestSchema: GenMessage<DeleteProviderRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 13);
-
-/**
- * @generated from message openshell.v1.DeleteProviderResponse
- */
-export type DeleteProviderResponse = Message<"openshell.v1.DeleteProviderResponse"> & {
-  /**
-   * @generated from field: bool deleted = 1;
-   */
-  deleted: boolean;
-};
-
-/**
- * Describes the message openshell.v1.DeleteProviderResponse.
- * Use `create(DeleteProviderResponseSchema)` to create a new message.
- */
-export const DeleteProviderResponseSchema: GenMessage<DeleteProviderResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 14);
-
-/**
- * @generated from message openshell.v1.ProviderProfileCredential
- */
-export type ProviderProfileCredential = Message<"openshell.v1.ProviderProfileCredential"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string description = 2;
-   */
-  description: string;
-
-  /**
-   * @generated from field: repeated string env_vars = 3;
-   */
-  envVars: string[];
-
-  /**
-   * @generated from field: bool required = 4;
-   */
-  required: boolean;
-
-  /**
-   * @generated from field: string auth_style = 5;
-   */
-  authStyle: string;
-
-  /**
-   * @generated from field: string header_name = 6;
-   */
-  headerName: string;
-
-  /**
-   * @generated from field: string query_param = 7;
-   */
-  queryParam: string;
-};
-
-/**
- * Describes the message openshell.v1.ProviderProfileCredential.
- * Use `create(ProviderProfileCredentialSchema)` to create a new message.
- */
-export const ProviderProfileCredentialSchema: GenMessage<ProviderProfileCredential> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 15);
-
-/**
- * @generated from message openshell.v1.ProviderProfileConfigKey
- */
-export type ProviderProfileConfigKey = Message<"openshell.v1.ProviderProfileConfigKey"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string description = 2;
-   */
-  description: string;
-
-  /**
-   * @generated from field: bool required = 3;
-   */
-  required: boolean;
-};
-
-/**
- * Describes the message openshell.v1.ProviderProfileConfigKey.
- * Use `create(ProviderProfileConfigKeySchema)` to create a new message.
- */
-export const ProviderProfileConfigKeySchema: GenMessage<ProviderProfileConfigKey> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 16);
-
-/**
- * @generated from message openshell.v1.ProviderProfile
- */
-export type ProviderProfile = Message<"openshell.v1.ProviderProfile"> & {
-  /**
-   * @generated from field: string id = 1;
-   */
-  id: string;
-
-  /**
-   * @generated from field: string display_name = 2;
-   */
-  displayName: string;
-
-  /**
-   * @generated from field: string description = 3;
-   */
-  description: string;
-
-  /**
-   * @generated from field: openshell.v1.ProviderProfileCategory category = 4;
-   */
-  category: ProviderProfileCategory;
-
-  /**
-   * @generated from field: repeated openshell.v1.ProviderProfileCredential credentials = 5;
-   */
-  credentials: ProviderProfileCredential[];
-
-  /**
-   * @generated from field: bool inference_capable = 8;
-   */
-  inferenceCapable: boolean;
-
-  /**
-   * @generated from field: uint64 resource_version = 10;
-   */
-  resourceVersion: bigint;
-
-  /**
-   * @generated from field: map<string, string> annotations = 11;
-   */
-  annotations: { [key: string]: string };
-
-  /**
-   * @generated from field: string source = 12;
-   */
-  source: string;
-
-  /**
-   * @generated from field: string scope = 13;
-   */
-  scope: string;
-
-  /**
-   * @generated from field: repeated string aliases = 100;
-   */
-  aliases: string[];
-
-  /**
-   * @generated from field: repeated openshell.v1.ProviderProfileConfigKey config = 101;
-   */
-  config: ProviderProfileConfigKey[];
-
-  /**
-   * A command that can be pasted, with placeholders in capitals.
-   *
-   * @generated from field: string example = 102;
-   */
-  example: string;
-};
-
-/**
- * Describes the message openshell.v1.ProviderProfile.
- * Use `create(ProviderProfileSchema)` to create a new message.
- */
-export const ProviderProfileSchema: GenMessage<ProviderProfile> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 17);
-
-/**
- * @generated from message openshell.v1.ListProviderProfilesRequest
- */
-export type ListProviderProfilesRequest = Message<"openshell.v1.ListProviderProfilesRequest"> & {
-  /**
-   * @generated from field: uint32 limit = 1;
-   */
-  limit: number;
-
-  /**
-   * @generated from field: uint32 offset = 2;
-   */
-  offset: number;
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.ListProviderProfilesRequest.
- * Use `create(ListProviderProfilesRequestSchema)` to create a new message.
- */
-export const ListProviderProfilesRequestSchema: GenMessage<ListProviderProfilesRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 18);
-
-/**
- * @generated from message openshell.v1.ListProviderProfilesResponse
- */
-export type ListProviderProfilesResponse = Message<"openshell.v1.ListProviderProfilesResponse"> & {
-  /**
-   * @generated from field: repeated openshell.v1.ProviderProfile profiles = 1;
-   */
-  profiles: ProviderProfile[];
-};
-
-/**
- * Describes the message openshell.v1.ListProviderProfilesResponse.
- * Use `create(ListProviderProfilesResponseSchema)` to create a new message.
- */
-export const ListProviderProfilesResponseSchema: GenMessage<ListProviderProfilesResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 19);
-
-/**
- * @generated from message openshell.v1.GetProviderProfileRequest
- */
-export type GetProviderProfileRequest = Message<"openshell.v1.GetProviderProfileRequest"> & {
-  /**
-   * @generated from field: string id = 1;
-   */
-  id: string;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.GetProviderProfileRequest.
- * Use `create(GetProviderProfileRequestSchema)` to create a new message.
- */
-export const GetProviderProfileRequestSchema: GenMessage<GetProviderProfileRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 20);
-
-/**
- * @generated from message openshell.v1.ProviderProfileResponse
- */
-export type ProviderProfileResponse = Message<"openshell.v1.ProviderProfileResponse"> & {
-  /**
-   * @generated from field: openshell.v1.ProviderProfile profile = 1;
-   */
-  profile?: ProviderProfile | undefined;
-};
-
-/**
- * Describes the message openshell.v1.ProviderProfileResponse.
- * Use `create(ProviderProfileResponseSchema)` to create a new message.
- */
-export const ProviderProfileResponseSchema: GenMessage<ProviderProfileResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 21);
-
-/**
- * @generated from message openshell.v1.ProviderCredentialRefreshStatus
- */
-export type ProviderCredentialRefreshStatus = Message<"openshell.v1.ProviderCredentialRefreshStatus"> & {
-  /**
-   * @generated from field: string provider_name = 1;
-   */
-  providerName: string;
-
-  /**
-   * @generated from field: string provider_id = 2;
-   */
-  providerId: string;
-
-  /**
-   * @generated from field: string credential_key = 3;
-   */
-  credentialKey: string;
-
-  /**
-   * @generated from field: openshell.v1.ProviderCredentialRefreshStrategy strategy = 4;
-   */
-  strategy: ProviderCredentialRefreshStrategy;
-
-  /**
-   * @generated from field: string status = 5;
-   */
-  status: string;
-
-  /**
-   * @generated from field: int64 expires_at_ms = 6;
-   */
-  expiresAtMs: bigint;
-
-  /**
-   * 2^63-1 means parked: no attempt comes by itself.
-   *
-   * @generated from field: int64 next_refresh_at_ms = 7;
-   */
-  nextRefreshAtMs: bigint;
-
-  /**
-   * @generated from field: int64 last_refresh_at_ms = 8;
-   */
-  lastRefreshAtMs: bigint;
-
-  /**
-   * @generated from field: string last_error = 9;
-   */
-  lastError: string;
-
-  /**
-   * @generated from field: openshell.v1.ProviderCredentialRefreshRecoveryAction recovery_action = 10;
-   */
-  recoveryAction: ProviderCredentialRefreshRecoveryAction;
-
-  /**
-   * @generated from field: string failure_code = 11;
-   */
-  failureCode: string;
-
-  /**
-   * @generated from field: string provider_error_subtype = 12;
-   */
-  providerErrorSubtype: string;
-
-  /**
-   * @generated from field: int64 last_error_at_ms = 13;
-   */
-  lastErrorAtMs: bigint;
-
-  /**
-   * @generated from field: string provider_type = 100;
-   */
-  providerType: string;
-
-  /**
-   * @generated from field: string state = 101;
-   */
-  state: string;
-
-  /**
-   * @generated from field: string failure_class = 102;
-   */
-  failureClass: string;
-
-  /**
-   * @generated from field: uint32 consecutive_failures = 103;
-   */
-  consecutiveFailures: number;
-
-  /**
-   * The revision of the workspace's bundle that holds this token.
-   *
-   * @generated from field: string revision = 104;
-   */
-  revision: string;
-
-  /**
-   * Routers connected, and those among them that acknowledged that revision.
-   *
-   * @generated from field: uint32 routers = 105;
-   */
-  routers: number;
-
-  /**
-   * @generated from field: uint32 routers_current = 106;
-   */
-  routersCurrent: number;
-
-  /**
-   * What a person can do, one sentence.
-   *
-   * @generated from field: string advice = 107;
-   */
-  advice: string;
-
-  /**
-   * @generated from field: uint64 generation = 108;
-   */
-  generation: bigint;
-
-  /**
-   * When the token was asked for; 0 without one.
-   *
-   * @generated from field: int64 issued_at_ms = 109;
-   */
-  issuedAtMs: bigint;
-
-  /**
-   * @generated from field: int64 last_attempt_at_ms = 110;
-   */
-  lastAttemptAtMs: bigint;
-
-  /**
-   * Since when attempts fail in a row; 0 when the last one succeeded.
-   *
-   * @generated from field: int64 failing_since_ms = 111;
-   */
-  failingSinceMs: bigint;
-
-  /**
-   * The last changes of state, the oldest first.
-   *
-   * @generated from field: repeated openshell.v1.ProviderCredentialTransition history = 112;
-   */
-  history: ProviderCredentialTransition[];
-
-  /**
-   * "waiting": new material is being tried while the standing serves; "refused": it was, and is gone.
-   *
-   * @generated from field: string candidate_state = 113;
-   */
-  candidateState: string;
-
-  /**
-   * @generated from field: string candidate_error = 114;
-   */
-  candidateError: string;
-
-  /**
-   * @generated from field: string candidate_code = 115;
-   */
-  candidateCode: string;
-};
-
-/**
- * Describes the message openshell.v1.ProviderCredentialRefreshStatus.
- * Use `create(ProviderCredentialRefreshStatusSchema)` to create a new message.
- */
-export const ProviderCredentialRefreshStatusSchema: GenMessage<ProviderCredentialRefreshStatus> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 22);
-
-/**
- * A change of a credential's state, and what brought it.
+ * OpenShell v0.0.111, and of this project's own the fields from 100 on.
  *
- * @generated from message openshell.v1.ProviderCredentialTransition
- */
-export type ProviderCredentialTransition = Message<"openshell.v1.ProviderCredentialTransition"> & {
-  /**
-   * @generated from field: int64 at_ms = 1;
-   */
-  atMs: bigint;
-
-  /**
-   * @generated from field: string state = 2;
-   */
-  state: string;
-
-  /**
-   * @generated from field: string failure_class = 3;
-   */
-  failureClass: string;
-
-  /**
-   * @generated from field: string failure_code = 4;
-   */
-  failureCode: string;
-};
-
-/**
- * Describes the message openshell.v1.ProviderCredentialTransition.
- * Use `create(ProviderCredentialTransitionSchema)` to create a new message.
- */
-export const ProviderCredentialTransitionSchema: GenMessage<ProviderCredentialTransition> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 23);
-
-/**
- * @generated from message openshell.v1.GetProviderRefreshStatusRequest
- */
-export type GetProviderRefreshStatusRequest = Message<"openshell.v1.GetProviderRefreshStatusRequest"> & {
-  /**
-   * "" asks for all providers of the workspace.
-   *
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * @generated from field: string credential_key = 2;
-   */
-  credentialKey: string;
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.GetProviderRefreshStatusRequest.
- * Use `create(GetProviderRefreshStatusRequestSchema)` to create a new message.
- */
-export const GetProviderRefreshStatusRequestSchema: GenMessage<GetProviderRefreshStatusRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 24);
-
-/**
- * @generated from message openshell.v1.GetProviderRefreshStatusResponse
- */
-export type GetProviderRefreshStatusResponse = Message<"openshell.v1.GetProviderRefreshStatusResponse"> & {
-  /**
-   * @generated from field: repeated openshell.v1.ProviderCredentialRefreshStatus credentials = 1;
-   */
-  credentials: ProviderCredentialRefreshStatus[];
-};
-
-/**
- * Describes the message openshell.v1.GetProviderRefreshStatusResponse.
- * Use `create(GetProviderRefreshStatusResponseSchema)` to create a new message.
- */
-export const GetProviderRefreshStatusResponseSchema: GenMessage<GetProviderRefreshStatusResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 25);
-
-/**
- * @generated from message openshell.v1.ConfigureProviderRefreshRequest
- */
-export type ConfigureProviderRefreshRequest = Message<"openshell.v1.ConfigureProviderRefreshRequest"> & {
-  /**
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * @generated from field: string credential_key = 2;
-   */
-  credentialKey: string;
-
-  /**
-   * @generated from field: openshell.v1.ProviderCredentialRefreshStrategy strategy = 3;
-   */
-  strategy: ProviderCredentialRefreshStrategy;
-
-  /**
-   * @generated from field: map<string, string> material = 4;
-   */
-  material: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string secret_material_keys = 5;
-   */
-  secretMaterialKeys: string[];
-
-  /**
-   * @generated from field: optional int64 expires_at_ms = 6;
-   */
-  expiresAtMs?: bigint | undefined;
-
-  /**
-   * @generated from field: string workspace = 7;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.ConfigureProviderRefreshRequest.
- * Use `create(ConfigureProviderRefreshRequestSchema)` to create a new message.
- */
-export const ConfigureProviderRefreshRequestSchema: GenMessage<ConfigureProviderRefreshRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 26);
-
-/**
- * @generated from message openshell.v1.ConfigureProviderRefreshResponse
- */
-export type ConfigureProviderRefreshResponse = Message<"openshell.v1.ConfigureProviderRefreshResponse"> & {
-  /**
-   * @generated from field: openshell.v1.ProviderCredentialRefreshStatus status = 1;
-   */
-  status?: ProviderCredentialRefreshStatus | undefined;
-};
-
-/**
- * Describes the message openshell.v1.ConfigureProviderRefreshResponse.
- * Use `create(ConfigureProviderRefreshResponseSchema)` to create a new message.
- */
-export const ConfigureProviderRefreshResponseSchema: GenMessage<ConfigureProviderRefreshResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 27);
-
-/**
- * @generated from message openshell.v1.RotateProviderCredentialRequest
- */
-export type RotateProviderCredentialRequest = Message<"openshell.v1.RotateProviderCredentialRequest"> & {
-  /**
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * "" means the provider's only refreshed credential.
-   *
-   * @generated from field: string credential_key = 2;
-   */
-  credentialKey: string;
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.RotateProviderCredentialRequest.
- * Use `create(RotateProviderCredentialRequestSchema)` to create a new message.
- */
-export const RotateProviderCredentialRequestSchema: GenMessage<RotateProviderCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 28);
-
-/**
- * @generated from message openshell.v1.RotateProviderCredentialResponse
- */
-export type RotateProviderCredentialResponse = Message<"openshell.v1.RotateProviderCredentialResponse"> & {
-  /**
-   * @generated from field: openshell.v1.ProviderCredentialRefreshStatus status = 1;
-   */
-  status?: ProviderCredentialRefreshStatus | undefined;
-};
-
-/**
- * Describes the message openshell.v1.RotateProviderCredentialResponse.
- * Use `create(RotateProviderCredentialResponseSchema)` to create a new message.
- */
-export const RotateProviderCredentialResponseSchema: GenMessage<RotateProviderCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 29);
-
-/**
- * @generated from message openshell.v1.DeleteProviderRefreshRequest
- */
-export type DeleteProviderRefreshRequest = Message<"openshell.v1.DeleteProviderRefreshRequest"> & {
-  /**
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * @generated from field: string credential_key = 2;
-   */
-  credentialKey: string;
-
-  /**
-   * @generated from field: string workspace = 3;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.DeleteProviderRefreshRequest.
- * Use `create(DeleteProviderRefreshRequestSchema)` to create a new message.
- */
-export const DeleteProviderRefreshRequestSchema: GenMessage<DeleteProviderRefreshRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 30);
-
-/**
- * @generated from message openshell.v1.DeleteProviderRefreshResponse
- */
-export type DeleteProviderRefreshResponse = Message<"openshell.v1.DeleteProviderRefreshResponse"> & {
-  /**
-   * @generated from field: bool deleted = 1;
-   */
-  deleted: boolean;
-};
-
-/**
- * Describes the message openshell.v1.DeleteProviderRefreshResponse.
- * Use `create(DeleteProviderRefreshResponseSchema)` to create a new message.
- */
-export const DeleteProviderRefreshResponseSchema: GenMessage<DeleteProviderRefreshResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 31);
-
-/**
- * @generated from message openshell.v1.SandboxSpec
- */
-export type SandboxSpec = Message<"openshell.v1.SandboxSpec"> & {
-  /**
-   * @generated from field: string log_level = 1;
-   */
-  logLevel: string;
-
-  /**
-   * @generated from field: map<string, string> environment = 5;
-   */
-  environment: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string providers = 8;
-   */
-  providers: string[];
-};
-
-/**
- * Describes the message openshell.v1.SandboxSpec.
- * Use `create(SandboxSpecSchema)` to create a new message.
- */
-export const SandboxSpecSchema: GenMessage<SandboxSpec> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 32);
-
-/**
- * @generated from message openshell.v1.SandboxStatus
- */
-export type SandboxStatus = Message<"openshell.v1.SandboxStatus"> & {
-  /**
-   * @generated from field: string sandbox_name = 1;
-   */
-  sandboxName: string;
-
-  /**
-   * @generated from field: openshell.v1.SandboxPhase phase = 6;
-   */
-  phase: SandboxPhase;
-};
-
-/**
- * Describes the message openshell.v1.SandboxStatus.
- * Use `create(SandboxStatusSchema)` to create a new message.
- */
-export const SandboxStatusSchema: GenMessage<SandboxStatus> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 33);
-
-/**
- * @generated from message openshell.v1.Sandbox
- */
-export type Sandbox = Message<"openshell.v1.Sandbox"> & {
-  /**
-   * @generated from field: openshell.datamodel.v1.ObjectMeta metadata = 1;
-   */
-  metadata?: ObjectMeta | undefined;
-
-  /**
-   * @generated from field: openshell.v1.SandboxSpec spec = 2;
-   */
-  spec?: SandboxSpec | undefined;
-
-  /**
-   * @generated from field: openshell.v1.SandboxStatus status = 3;
-   */
-  status?: SandboxStatus | undefined;
-};
-
-/**
- * Describes the message openshell.v1.Sandbox.
- * Use `create(SandboxSchema)` to create a new message.
- */
-export const SandboxSchema: GenMessage<Sandbox> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 34);
-
-/**
- * @generated from message openshell.v1.CreateSandboxRequest
- */
-export type CreateSandboxRequest = Message<"openshell.v1.CreateSandboxRequest"> & {
-  /**
-   * @generated from field: openshell.v1.SandboxSpec spec = 1;
-   */
-  spec?: SandboxSpec | undefined;
-
-  /**
-   * @generated from field: string name = 2;
-   */
-  name: string;
-
-  /**
-   * @generated from field: map<string, string> labels = 3;
-   */
-  labels: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, string> annotations = 4;
-   */
-  annotations: { [key: string]: string };
-
-  /**
-   * @generated from field: string workspace = 5;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.CreateSandboxRequest.
- * Use `create(CreateSandboxRequestSchema)` to create a new message.
- */
-export const CreateSandboxRequestSchema: GenMessage<CreateSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 35);
-
-/**
- * @generated from message openshell.v1.SandboxResponse
- */
-export type SandboxResponse = Message<"openshell.v1.SandboxResponse"> & {
-  /**
-   * @generated from field: openshell.v1.Sandbox sandbox = 1;
-   */
-  sandbox?: Sandbox | undefined;
-};
-
-/**
- * Describes the message openshell.v1.SandboxResponse.
- * Use `create(SandboxResponseSchema)` to create a new message.
- */
-export const SandboxResponseSchema: GenMessage<SandboxResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 36);
-
-/**
- * @generated from message openshell.v1.GetSandboxRequest
- */
-export type GetSandboxRequest = Message<"openshell.v1.GetSandboxRequest"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.GetSandboxRequest.
- * Use `create(GetSandboxRequestSchema)` to create a new message.
- */
-export const GetSandboxRequestSchema: GenMessage<GetSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 37);
-
-/**
- * @generated from message openshell.v1.ListSandboxesRequest
- */
-export type ListSandboxesRequest = Message<"openshell.v1.ListSandboxesRequest"> & {
-  /**
-   * @generated from field: uint32 limit = 1;
-   */
-  limit: number;
-
-  /**
-   * @generated from field: uint32 offset = 2;
-   */
-  offset: number;
-
-  /**
-   * @generated from field: string label_selector = 3;
-   */
-  labelSelector: string;
-
-  /**
-   * @generated from field: string workspace = 4;
-   */
-  workspace: string;
-
-  /**
-   * @generated from field: bool all_workspaces = 5;
-   */
-  allWorkspaces: boolean;
-};
-
-/**
- * Describes the message openshell.v1.ListSandboxesRequest.
- * Use `create(ListSandboxesRequestSchema)` to create a new message.
- */
-export const ListSandboxesRequestSchema: GenMessage<ListSandboxesRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 38);
-
-/**
- * @generated from message openshell.v1.ListSandboxesResponse
- */
-export type ListSandboxesResponse = Message<"openshell.v1.ListSandboxesResponse"> & {
-  /**
-   * @generated from field: repeated openshell.v1.Sandbox sandboxes = 1;
-   */
-  sandboxes: Sandbox[];
-};
-
-/**
- * Describes the message openshell.v1.ListSandboxesResponse.
- * Use `create(ListSandboxesResponseSchema)` to create a new message.
- */
-export const ListSandboxesResponseSchema: GenMessage<ListSandboxesResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 39);
-
-/**
- * @generated from message openshell.v1.DeleteSandboxRequest
- */
-export type DeleteSandboxRequest = Message<"openshell.v1.DeleteSandboxRequest"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string workspace = 2;
-   */
-  workspace: string;
-};
-
-/**
- * Describes the message openshell.v1.DeleteSandboxRequest.
- * Use `create(DeleteSandboxRequestSchema)` to create a new message.
- */
-export const DeleteSandboxRequestSchema: GenMessage<DeleteSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 40);
-
-/**
- * @generated from message openshell.v1.DeleteSandboxResponse
- */
-export type DeleteSandboxResponse = Message<"openshell.v1.DeleteSandboxResponse"> & {
-  /**
-   * @generated from field: bool deleted = 1;
-   */
-  deleted: boolean;
-};
-
-/**
- * Describes the message openshell.v1.DeleteSandboxResponse.
- * Use `create(DeleteSandboxResponseSchema)` to create a new message.
- */
-export const DeleteSandboxResponseSchema: GenMessage<DeleteSandboxResponse> = /*@__PURE__*/
-  messageDesc(file_openshell_v1_openshell, 41);
-
-/**
- * @generated from enum openshell.v1.ServiceStatus
- */
-export const ServiceStatus = {
-  /**
-   * @generated from enum value: SERVICE_STATUS_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SERVICE_STATUS_HEALTHY = 1;
-   */
-  HEALTHY: 1,
-
-  /**
-   * @generated from enum value: SERVICE_STATUS_DEGRADED = 2;
-   */
-  DEGRADED: 2,
-
-  /**
-   * @generated from enum value: SERVICE_STATUS_UNHEALTHY = 3;
-   */
-  UNHEALTHY: 3,
-} as const;
-
-/**
- * @generated from enum openshell.v1.ServiceStatus
- */
-export type ServiceStatus = (typeof ServiceStatus)[keyof typeof ServiceStatus] | UnknownEnum;
-
-/**
- * Describes the enum openshell.v1.ServiceStatus.
- */
-export const ServiceStatusSchema: GenEnum<ServiceStatus> = /*@__PURE__*/
-  enumDesc(file_openshell_v1_openshell, 0);
-
-/**
- * @generated from enum openshell.v1.ProviderProfileCategory
- */
-export const ProviderProfileCategory = {
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_OTHER = 1;
-   */
-  OTHER: 1,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_INFERENCE = 2;
-   */
-  INFERENCE: 2,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_AGENT = 3;
-   */
-  AGENT: 3,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_SOURCE_CONTROL = 4;
-   */
-  SOURCE_CONTROL: 4,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_MESSAGING = 5;
-   */
-  MESSAGING: 5,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_DATA = 6;
-   */
-  DATA: 6,
-
-  /**
-   * @generated from enum value: PROVIDER_PROFILE_CATEGORY_KNOWLEDGE = 7;
-   */
-  KNOWLEDGE: 7,
-} as const;
-
-/**
- * @generated from enum openshell.v1.ProviderProfileCategory
- */
-export type ProviderProfileCategory = (typeof ProviderProfileCategory)[keyof typeof ProviderProfileCategory] | UnknownEnum;
-
-/**
- * Describes the enum openshell.v1.ProviderProfileCategory.
- */
-export const ProviderProfileCategorySchema: GenEnum<ProviderProfileCategory> = /*@__PURE__*/
-  enumDesc(file_openshell_v1_openshell, 1);
-
-/**
- * @generated from enum openshell.v1.ProviderCredentialRefreshStrategy
- */
-export const ProviderCredentialRefreshStrategy = {
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_STATIC = 1;
-   */
-  STATIC: 1,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_EXTERNAL = 2;
-   */
-  EXTERNAL: 2,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_OAUTH2_REFRESH_TOKEN = 3;
-   */
-  OAUTH2_REFRESH_TOKEN: 3,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_OAUTH2_CLIENT_CREDENTIALS = 4;
-   */
-  OAUTH2_CLIENT_CREDENTIALS: 4,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_GOOGLE_SERVICE_ACCOUNT_JWT = 5;
-   */
-  GOOGLE_SERVICE_ACCOUNT_JWT: 5,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_STRATEGY_AWS_STS_ASSUME_ROLE = 6;
-   */
-  AWS_STS_ASSUME_ROLE: 6,
-} as const;
-
-/**
- * @generated from enum openshell.v1.ProviderCredentialRefreshStrategy
- */
-export type ProviderCredentialRefreshStrategy = (typeof ProviderCredentialRefreshStrategy)[keyof typeof ProviderCredentialRefreshStrategy] | UnknownEnum;
-
-/**
- * Describes the enum openshell.v1.ProviderCredentialRefreshStrategy.
- */
-export const ProviderCredentialRefreshStrategySchema: GenEnum<ProviderCredentialRefreshStrategy> = /*@__PURE__*/
-  enumDesc(file_openshell_v1_openshell, 2);
-
-/**
- * @generated from enum openshell.v1.ProviderCredentialRefreshRecoveryAction
- */
-export const ProviderCredentialRefreshRecoveryAction = {
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_RECOVERY_ACTION_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_RECOVERY_ACTION_RETRY = 1;
-   */
-  RETRY: 1,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_RECOVERY_ACTION_REAUTHORIZE = 2;
-   */
-  REAUTHORIZE: 2,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_RECOVERY_ACTION_FIX_CONFIGURATION = 3;
-   */
-  FIX_CONFIGURATION: 3,
-
-  /**
-   * @generated from enum value: PROVIDER_CREDENTIAL_REFRESH_RECOVERY_ACTION_INVESTIGATE = 4;
-   */
-  INVESTIGATE: 4,
-} as const;
-
-/**
- * @generated from enum openshell.v1.ProviderCredentialRefreshRecoveryAction
- */
-export type ProviderCredentialRefreshRecoveryAction = (typeof ProviderCredentialRefreshRecoveryAction)[keyof typeof ProviderCredentialRefreshRecoveryAction] | UnknownEnum;
-
-/**
- * Describes the enum openshell.v1.ProviderCredentialRefreshRecoveryAction.
- */
-export const ProviderCredentialRefreshRecoveryActionSchema: GenEnum<ProviderCredentialRefreshRecoveryAction> = /*@__PURE__*/
-  enumDesc(file_openshell_v1_openshell, 3);
-
-/**
- * @generated from enum openshell.v1.SandboxPhase
- */
-export const SandboxPhase = {
-  /**
-   * @generated from enum value: SANDBOX_PHASE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_PROVISIONING = 1;
-   */
-  PROVISIONING: 1,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_READY = 2;
-   */
-  READY: 2,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_ERROR = 3;
-   */
-  ERROR: 3,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_DELETING = 4;
-   */
-  DELETING: 4,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_UNKNOWN = 5;
-   */
-  UNKNOWN: 5,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_STOPPING = 6;
-   */
-  STOPPING: 6,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_STOPPED = 7;
-   */
-  STOPPED: 7,
-
-  /**
-   * @generated from enum value: SANDBOX_PHASE_STARTING = 8;
-   */
-  STARTING: 8,
-} as const;
-
-/**
- * @generated from enum openshell.v1.SandboxPhase
- */
-export type SandboxPhase = (typeof SandboxPhase)[keyof typeof SandboxPhase] | UnknownEnum;
-
-/**
- * Describes the enum openshell.v1.SandboxPhase.
- */
-export const SandboxPhaseSchema: GenEnum<SandboxPhase> = /*@__PURE__*/
-  enumDesc(file_openshell_v1_openshell, 4);
-
-/**
+ * Methods of that version that are not declared here (SSH sessions, exec, services, TCP forwarding, the
+ * drafts of policies) answer UNIMPLEMENTED, as every method does that no service of the gateway registers.
+ *
  * @generated from service openshell.v1.OpenShell
  */
 export const OpenShell: GenService<{
   /**
+   * Health and identity.
+   *
    * @generated from rpc openshell.v1.OpenShell.Health
    */
   health: {
@@ -1522,6 +65,8 @@ export const OpenShell: GenService<{
     output: typeof GetCurrentUserResponseSchema;
   },
   /**
+   * Providers.
+   *
    * @generated from rpc openshell.v1.OpenShell.CreateProvider
    */
   createProvider: {
@@ -1562,6 +107,8 @@ export const OpenShell: GenService<{
     output: typeof DeleteProviderResponseSchema;
   },
   /**
+   * Provider profiles.
+   *
    * @generated from rpc openshell.v1.OpenShell.ListProviderProfiles
    */
   listProviderProfiles: {
@@ -1578,6 +125,40 @@ export const OpenShell: GenService<{
     output: typeof ProviderProfileResponseSchema;
   },
   /**
+   * @generated from rpc openshell.v1.OpenShell.ImportProviderProfiles
+   */
+  importProviderProfiles: {
+    methodKind: "unary";
+    input: typeof ImportProviderProfilesRequestSchema;
+    output: typeof ImportProviderProfilesResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.LintProviderProfiles
+   */
+  lintProviderProfiles: {
+    methodKind: "unary";
+    input: typeof LintProviderProfilesRequestSchema;
+    output: typeof LintProviderProfilesResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.UpdateProviderProfiles
+   */
+  updateProviderProfiles: {
+    methodKind: "unary";
+    input: typeof UpdateProviderProfilesRequestSchema;
+    output: typeof UpdateProviderProfilesResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.DeleteProviderProfile
+   */
+  deleteProviderProfile: {
+    methodKind: "unary";
+    input: typeof DeleteProviderProfileRequestSchema;
+    output: typeof DeleteProviderProfileResponseSchema;
+  },
+  /**
+   * Refresh.
+   *
    * @generated from rpc openshell.v1.OpenShell.GetProviderRefreshStatus
    */
   getProviderRefreshStatus: {
@@ -1610,6 +191,66 @@ export const OpenShell: GenService<{
     output: typeof DeleteProviderRefreshResponseSchema;
   },
   /**
+   * Workspaces.
+   *
+   * @generated from rpc openshell.v1.OpenShell.CreateWorkspace
+   */
+  createWorkspace: {
+    methodKind: "unary";
+    input: typeof CreateWorkspaceRequestSchema;
+    output: typeof CreateWorkspaceResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.GetWorkspace
+   */
+  getWorkspace: {
+    methodKind: "unary";
+    input: typeof GetWorkspaceRequestSchema;
+    output: typeof GetWorkspaceResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ListWorkspaces
+   */
+  listWorkspaces: {
+    methodKind: "unary";
+    input: typeof ListWorkspacesRequestSchema;
+    output: typeof ListWorkspacesResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.DeleteWorkspace
+   */
+  deleteWorkspace: {
+    methodKind: "unary";
+    input: typeof DeleteWorkspaceRequestSchema;
+    output: typeof DeleteWorkspaceResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.AddWorkspaceMember
+   */
+  addWorkspaceMember: {
+    methodKind: "unary";
+    input: typeof AddWorkspaceMemberRequestSchema;
+    output: typeof AddWorkspaceMemberResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.RemoveWorkspaceMember
+   */
+  removeWorkspaceMember: {
+    methodKind: "unary";
+    input: typeof RemoveWorkspaceMemberRequestSchema;
+    output: typeof RemoveWorkspaceMemberResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ListWorkspaceMembers
+   */
+  listWorkspaceMembers: {
+    methodKind: "unary";
+    input: typeof ListWorkspaceMembersRequestSchema;
+    output: typeof ListWorkspaceMembersResponseSchema;
+  },
+  /**
+   * Sandboxes.
+   *
    * @generated from rpc openshell.v1.OpenShell.CreateSandbox
    */
   createSandbox: {
@@ -1640,6 +281,178 @@ export const OpenShell: GenService<{
     methodKind: "unary";
     input: typeof DeleteSandboxRequestSchema;
     output: typeof DeleteSandboxResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.StopSandbox
+   */
+  stopSandbox: {
+    methodKind: "unary";
+    input: typeof StopSandboxRequestSchema;
+    output: typeof SandboxResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.StartSandbox
+   */
+  startSandbox: {
+    methodKind: "unary";
+    input: typeof StartSandboxRequestSchema;
+    output: typeof SandboxResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.WatchSandbox
+   */
+  watchSandbox: {
+    methodKind: "server_streaming";
+    input: typeof WatchSandboxRequestSchema;
+    output: typeof SandboxStreamEventSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.GetSandboxLogs
+   */
+  getSandboxLogs: {
+    methodKind: "unary";
+    input: typeof GetSandboxLogsRequestSchema;
+    output: typeof GetSandboxLogsResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ListSandboxProviders
+   */
+  listSandboxProviders: {
+    methodKind: "unary";
+    input: typeof ListSandboxProvidersRequestSchema;
+    output: typeof ListSandboxProvidersResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.AttachSandboxProvider
+   */
+  attachSandboxProvider: {
+    methodKind: "unary";
+    input: typeof AttachSandboxProviderRequestSchema;
+    output: typeof AttachSandboxProviderResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.DetachSandboxProvider
+   */
+  detachSandboxProvider: {
+    methodKind: "unary";
+    input: typeof DetachSandboxProviderRequestSchema;
+    output: typeof DetachSandboxProviderResponseSchema;
+  },
+  /**
+   * Settings and policies.
+   *
+   * @generated from rpc openshell.v1.OpenShell.GetGatewayConfig
+   */
+  getGatewayConfig: {
+    methodKind: "unary";
+    input: typeof GetGatewayConfigRequestSchema;
+    output: typeof GetGatewayConfigResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.UpdateConfig
+   */
+  updateConfig: {
+    methodKind: "unary";
+    input: typeof UpdateConfigRequestSchema;
+    output: typeof UpdateConfigResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.GetSandboxPolicyStatus
+   */
+  getSandboxPolicyStatus: {
+    methodKind: "unary";
+    input: typeof GetSandboxPolicyStatusRequestSchema;
+    output: typeof GetSandboxPolicyStatusResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ListSandboxPolicies
+   */
+  listSandboxPolicies: {
+    methodKind: "unary";
+    input: typeof ListSandboxPoliciesRequestSchema;
+    output: typeof ListSandboxPoliciesResponseSchema;
+  },
+  /**
+   * For the supervisor in a sandbox.
+   *
+   * @generated from rpc openshell.v1.OpenShell.IssueSandboxToken
+   */
+  issueSandboxToken: {
+    methodKind: "unary";
+    input: typeof IssueSandboxTokenRequestSchema;
+    output: typeof IssueSandboxTokenResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.RefreshSandboxToken
+   */
+  refreshSandboxToken: {
+    methodKind: "unary";
+    input: typeof RefreshSandboxTokenRequestSchema;
+    output: typeof RefreshSandboxTokenResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.GetSandboxConfig
+   */
+  getSandboxConfig: {
+    methodKind: "unary";
+    input: typeof GetSandboxConfigRequestSchema;
+    output: typeof GetSandboxConfigResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.GetSandboxProviderEnvironment
+   */
+  getSandboxProviderEnvironment: {
+    methodKind: "unary";
+    input: typeof GetSandboxProviderEnvironmentRequestSchema;
+    output: typeof GetSandboxProviderEnvironmentResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ReportPolicyStatus
+   */
+  reportPolicyStatus: {
+    methodKind: "unary";
+    input: typeof ReportPolicyStatusRequestSchema;
+    output: typeof ReportPolicyStatusResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ReportMainProcessExit
+   */
+  reportMainProcessExit: {
+    methodKind: "unary";
+    input: typeof ReportMainProcessExitRequestSchema;
+    output: typeof ReportMainProcessExitResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.ConnectSupervisor
+   */
+  connectSupervisor: {
+    methodKind: "bidi_streaming";
+    input: typeof SupervisorMessageSchema;
+    output: typeof GatewayMessageSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.RelayStream
+   */
+  relayStream: {
+    methodKind: "bidi_streaming";
+    input: typeof RelayFrameSchema;
+    output: typeof RelayFrameSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.PushSandboxLogs
+   */
+  pushSandboxLogs: {
+    methodKind: "client_streaming";
+    input: typeof PushSandboxLogsRequestSchema;
+    output: typeof PushSandboxLogsResponseSchema;
+  },
+  /**
+   * @generated from rpc openshell.v1.OpenShell.SubmitPolicyAnalysis
+   */
+  submitPolicyAnalysis: {
+    methodKind: "unary";
+    input: typeof SubmitPolicyAnalysisRequestSchema;
+    output: typeof SubmitPolicyAnalysisResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_openshell_v1_openshell, 0);
