@@ -124,7 +124,13 @@ export async function composeGateway(
     ...refreshRpcs({ store, clock, task, delivery, onChange }),
     ...doctorRpcs({ ...deps, rules }),
     ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
-    ...sandboxRpcs({ ...deps, onDelete: delivery.dismiss }),
+    ...sandboxRpcs({
+      ...deps,
+      onDelete(sandbox) {
+        identity.forget(sandbox.id)
+        delivery.dismiss(sandbox)
+      },
+    }),
     ...deliveryRpcs({
       ...{ store, clock, log, delivery, task, identity, stopping },
       onRejected: metrics.credentials.rejected,

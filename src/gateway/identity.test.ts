@@ -1,12 +1,20 @@
 // Goal: a token is taken from this gateway only, and as what it was issued for.
 import assert from 'node:assert/strict'
 import { createHmac, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { FakeClock } from '../../test/support/fake-clock.ts'
 import { refusal, startTestGateway, type TestGateway } from '../../test/support/gateway.ts'
 import { Secret } from '../core/secret.ts'
+import { openStore } from '../store/open.ts'
+import type { Store } from '../store/store.ts'
+import { realRandom } from '../system/real.ts'
 import { callUnary } from '../wire/client.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { openIdentity } from './identity.ts'
 
 let world: TestGateway
 before(async () => {
@@ -108,4 +116,55 @@ test('without authentication a caller without a token administers; a wrong token
   const { token } = await open.sandbox('s')
   await fetchBundle(token, open)
   await assert.rejects(listProviders(token, open), refusal('permission_denied'))
+})
+
+test('a sandbox is remembered for ten seconds, and not a moment longer than it is there', async t => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'identity-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const clock = new FakeClock()
+  const outside = { clock, random: realRandom, masterKey: realRandom.bytes(32) }
+  const store = await openStore(outside, `sqlite:${folder}/gateway.db`)
+  t.after(() => store.close())
+  let afterReading = async (): Promise<void> => {}
+  const slowStore: Store = {
+    ...store,
+    async getSandboxById(id) {
+      const found = await store.getSandboxById(id)
+      await afterReading()
+      return found
+    },
+  }
+  const adminToken = new Secret('admin')
+  const deps = { store: slowStore, clock, adminToken, isAuthRequired: true }
+  const identity = await openIdentity(deps)
+  const newCaller = async (name: string) => {
+    const sandbox = { id: `id-${name}`, workspace: 'default', name, createdAtMs: 0 }
+    await store.createSandbox(sandbox)
+    const token = await identity.issueSandboxToken(sandbox)
+    const call = () => identity.authenticate(`Bearer ${token.reveal()}`)
+    return { call, sandbox, remove: () => store.deleteSandbox('default', name) }
+  }
+  const isRefused = refusal('not_found', /deleted/)
+
+  const elsewhere = await newCaller('deleted-elsewhere')
+  assert.deepEqual(await elsewhere.call(), { kind: 'sandbox', sandbox: elsewhere.sandbox })
+  await elsewhere.remove()
+  await clock.advance(9_999)
+  await elsewhere.call()
+  await clock.advance(1)
+  await assert.rejects(elsewhere.call(), isRefused)
+
+  const here = await newCaller('deleted-here')
+  await here.call()
+  await here.remove()
+  identity.forget(here.sandbox.id)
+  await assert.rejects(here.call(), isRefused)
+
+  const meanwhile = await newCaller('deleted-during-a-call')
+  afterReading = async () => {
+    await meanwhile.remove()
+    identity.forget(meanwhile.sandbox.id)
+  }
+  await meanwhile.call()
+  await assert.rejects(meanwhile.call(), isRefused)
 })

@@ -1,8 +1,8 @@
 import {
-  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hash,
   timingSafeEqual,
 } from 'node:crypto'
 import { errors, jwtVerify, SignJWT } from 'jose'
@@ -11,9 +11,13 @@ import type { SandboxRecord } from '../core/provider.ts'
 import { Secret } from '../core/secret.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import { createNewest } from './newest.ts'
 
-/** Verified tokens remembered, so that a polling router costs no signature check. */
-const VERIFIED_MAX = 50_000
+/** Tokens and sandboxes remembered, so that a poll costs neither a signature check nor the store. */
+const REMEMBERED_MAX = 50_000
+
+/** A sandbox that was deleted through another gateway over the same store is found out this soon. */
+const SANDBOX_MS = 10_000
 
 const SUBJECT_PREFIX = 'spiffe://openshell/sandbox/'
 
@@ -34,6 +38,20 @@ export interface Identity {
    * one whose sandbox was deleted.
    */
   authenticate(authorization: string | null): Promise<Principal>
+  /** A sandbox was deleted: its tokens are refused from now on. */
+  forget(sandboxId: string): void
+}
+
+/** A token whose signature was checked. */
+interface Verified {
+  readonly sandboxId: string
+  readonly expiresAtMs: number
+}
+
+interface KnownSandbox {
+  readonly sandbox: SandboxRecord
+  /** On the monotonic clock. */
+  readonly untilMs: number
 }
 
 /** Opens the gateway's identity; its signing key is made once and sealed in the store. */
@@ -53,27 +71,43 @@ export async function openIdentity(deps: {
     .slice(0, 16)
   const gateway = `openshell-gateway:${keyId}`
   const adminDigest = digest(deps.adminToken.reveal())
-  const verified = new Map<string, string>()
+  // By the token's digest, so that a dump of the memory holds no token.
+  const verified = createNewest<Verified>(REMEMBERED_MAX)
+  const sandboxes = createNewest<KnownSandbox>(REMEMBERED_MAX)
+  let deletions = 0
 
-  const sandboxIdOf = async (token: string): Promise<string> => {
-    const place = digest(token).toString('base64')
+  const sandboxIdOf = async (token: string, tokenDigest: Buffer): Promise<string> => {
+    const place = tokenDigest.toString('base64')
+    const nowMs = deps.clock.nowMs()
     const known = verified.get(place)
-    if (known !== undefined) return known
+    if (known !== undefined && nowMs < known.expiresAtMs) return known.sandboxId
     const { payload } = await jwtVerify(token, publicKey, {
       algorithms: ['EdDSA'],
       issuer: gateway,
       audience: gateway,
-      currentDate: new Date(deps.clock.nowMs()),
+      currentDate: new Date(nowMs),
     }).catch((cause: unknown) => {
       if (!(cause instanceof errors.JOSEError)) throw cause
       throw new AppError('unauthenticated', 'The token is not one of this gateway', { cause })
     })
-    const id = payload.sub?.startsWith(SUBJECT_PREFIX)
+    const sandboxId = payload.sub?.startsWith(SUBJECT_PREFIX)
       ? payload.sub.slice(SUBJECT_PREFIX.length)
       : ''
-    if (verified.size >= VERIFIED_MAX) verified.clear()
-    verified.set(place, id)
-    return id
+    verified.set(place, { sandboxId, expiresAtMs: (payload.exp ?? Infinity) * 1_000 })
+    return sandboxId
+  }
+
+  const sandboxOf = async (id: string): Promise<SandboxRecord | null> => {
+    const nowMs = deps.clock.monotonicMs()
+    const known = sandboxes.get(id)
+    if (known !== undefined && nowMs < known.untilMs) return known.sandbox
+    const before = deletions
+    const sandbox = await deps.store.getSandboxById(id)
+    // One that is deleted during the reading must not be remembered after it.
+    if (sandbox !== null && before === deletions) {
+      sandboxes.set(id, { sandbox, untilMs: nowMs + SANDBOX_MS })
+    }
+    return sandbox
   }
 
   return {
@@ -91,15 +125,19 @@ export async function openIdentity(deps: {
       if (authorization === null) return { kind: deps.isAuthRequired ? 'open' : 'admin' }
       const token = /^Bearer (\S+)$/i.exec(authorization)?.[1]
       if (token === undefined) throw new AppError('unauthenticated', 'Expected "Bearer TOKEN"')
-      if (timingSafeEqual(digest(token), adminDigest)) return { kind: 'admin' }
-      const id = await sandboxIdOf(token)
-      const sandbox = await deps.store.getSandboxById(id)
+      const tokenDigest = digest(token)
+      if (timingSafeEqual(tokenDigest, adminDigest)) return { kind: 'admin' }
+      const sandbox = await sandboxOf(await sandboxIdOf(token, tokenDigest))
       if (sandbox !== null) return { kind: 'sandbox', sandbox }
       throw new AppError('not_found', 'The sandbox of this token was deleted')
+    },
+    forget(sandboxId) {
+      deletions += 1
+      sandboxes.delete(sandboxId)
     },
   }
 }
 
 function digest(content: string | Uint8Array): Buffer {
-  return createHash('sha256').update(content).digest()
+  return hash('sha256', content, 'buffer')
 }

@@ -295,6 +295,7 @@ function pretendIdentity({ sandboxes }: Ledger): Identity {
       if (sandbox !== undefined) return { kind: 'sandbox', sandbox }
       throw new AppError('not_found', 'The sandbox of this token was deleted')
     },
+    forget: () => {},
   }
 }
 
