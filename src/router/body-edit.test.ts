@@ -127,6 +127,23 @@ test('the table of edits, whole, byte by byte, and cut in two at each place', ()
   }
 })
 
+test('a string ends at its own quote, however long it is and wherever escapes stand in it', () => {
+  for (let length = 0; length < 45; length += 1) {
+    for (let place = 0; place <= length; place += 1) {
+      for (const escapes of ['\\"', '\\\\', '\\\\\\"', '\\\\\\\\']) {
+        const text = `${'a'.repeat(place)}${escapes}${'a'.repeat(length - place)}`
+        const before = `{"a":["${text}`
+        const after = `","model"],"${text}":{"model":1},"model":"x"}`
+        const expected = `${before}${after.replace('"x"', '"new"')}`
+        assert.equal(edited(bytes(`${before}${after}`)), expected)
+        assert.equal(edited([...bytes(before), ...bytes(after)]), expected)
+        const inEscape = '{"a":["'.length + place + 1
+        assert.equal(edited(cutAt(`${before}${after}`, [inEscape])), expected)
+      }
+    }
+  }
+})
+
 test('what the edit adds to a body that streams through comes before its closing brace', () => {
   assert.equal(streamed(bytes('{"a":1 }')), '{"a":1 ,"model":"new"}')
   assert.equal(streamed(everyByte('{ }')), '{ "model":"new"}')

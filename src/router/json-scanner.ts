@@ -48,8 +48,12 @@ const BOM: readonly number[] = [0xef, 0xbb, 0xbf]
 /** A character of a key written as an escape, `\\u006d`, takes this many bytes. */
 const ESCAPE_BYTES = 6
 
-/** How far a string's end is sought byte by byte before the native search pays for its call. */
-const PROBE_BYTES = 8
+/**
+ * How far a string's end is sought byte by byte before the native search pays for its call: words
+ * and keys end within the first, and behind an escaped quote stands the text of a long string.
+ */
+const PROBE_BYTES = 24
+const LATER_PROBE_BYTES = 8
 
 // Classes of the bytes outside strings. What JSON has no use for is refused at every depth: a reader
 // more lenient than JSON (comments, single quotes) could see other strings than we do.
@@ -209,8 +213,8 @@ export class TopLevelScanner {
       if (name.length === length && standsAt(name, chunk, start)) return name
     }
     // Only an escape can still mean one of them: it is longer than what it stands for.
+    if (!hasEscape(chunk, start, end)) return ''
     const text = Buffer.from(chunk.buffer, chunk.byteOffset + start, length).toString('latin1')
-    if (!text.includes('\\')) return ''
     const name = unescaped(text)
     return this.#names.includes(name) ? name : ''
   }
@@ -267,9 +271,8 @@ export class TopLevelScanner {
     let depth = this.#depth
     let at = from
     while (at < length) {
-      const kind = CLASS[chunk[at] ?? 0] ?? REFUSED
-      at += 1
-      if (kind >= BLANK) continue
+      let kind = BLANK
+      while (kind >= BLANK && at < length) kind = CLASS[chunk[at++] ?? 0] ?? REFUSED
       if (kind === QUOTING) {
         const quote = closingQuote(chunk, at)
         if (quote === -1) {
@@ -288,7 +291,7 @@ export class TopLevelScanner {
           this.#state = 'after_value'
           break
         }
-      } else {
+      } else if (kind === REFUSED) {
         throw refusal('it holds a character that JSON does not know')
       }
     }
@@ -301,8 +304,9 @@ export class TopLevelScanner {
 function closingQuote(chunk: Uint8Array, start: number): number {
   const { length } = chunk
   let at = start
+  let probeBytes = PROBE_BYTES
   for (;;) {
-    for (const probeEnd = Math.min(at + PROBE_BYTES, length); at < probeEnd; at += 1) {
+    for (const probeEnd = Math.min(at + probeBytes, length); at < probeEnd; at += 1) {
       const byte = chunk[at]
       if (byte === QUOTE) return at
       if (byte === BACKSLASH) at += 1
@@ -310,6 +314,7 @@ function closingQuote(chunk: Uint8Array, start: number): number {
     const quote = chunk.indexOf(QUOTE, at)
     if (quote === -1 || !endsEscaping(chunk, at, quote)) return quote
     at = quote + 1
+    probeBytes = LATER_PROBE_BYTES
   }
 }
 
@@ -318,6 +323,11 @@ function endsEscaping(chunk: Uint8Array, start: number, end = chunk.length): boo
   let at = end
   while (at > start && chunk[at - 1] === BACKSLASH) at -= 1
   return (end - at) % 2 === 1
+}
+
+function hasEscape(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at += 1) if (bytes[at] === BACKSLASH) return true
+  return false
 }
 
 function standsAt(text: string, bytes: Uint8Array, start: number): boolean {

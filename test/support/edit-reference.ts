@@ -124,6 +124,7 @@ const anyString = fc
         unit: fc.constantFrom('"', '\\', '{', '}', '[', ',', ':', 'm', '\n'),
         maxLength: 12,
       }),
+      fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'd', '"', '\\'), maxLength: 80 }),
     ),
     fc.array(fc.boolean(), { maxLength: 12 }),
   )
