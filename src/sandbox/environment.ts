@@ -62,7 +62,9 @@ export function sandboxEnvironment(
     ...proxySettings(options.proxyUrl),
     ...trustSettings(options),
     ANTHROPIC_BASE_URL: 'https://inference.local',
+    // Libraries want a key; Claude Code takes a token without asking.
     ANTHROPIC_API_KEY: PLACEHOLDER_KEY,
+    ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
     OPENAI_BASE_URL: 'https://inference.local/v1',
     OPENAI_API_KEY: PLACEHOLDER_KEY,
     OPENSHELL_SANDBOX: options.sandboxName,

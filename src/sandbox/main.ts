@@ -2,17 +2,20 @@ import { constants } from 'node:os'
 import { isLoopback } from '../core/endpoint.ts'
 import { AppError } from '../core/errors.ts'
 import { parseListen } from '../core/listen.ts'
+import type { Protocol } from '../core/route.ts'
 import type { Secret } from '../core/secret.ts'
 import { createAuthority } from '../pki/authority.ts'
 import { createGatewayClock } from '../router/gateway-clock.ts'
 import { DEFAULT_LIMITS } from '../router/limits.ts'
 import { sharedReports } from '../router/renewal.ts'
 import { createRouteTable } from '../router/route-table.ts'
+import { agentsRoute } from '../router/serving-route.ts'
 import type { Log } from '../system/log.ts'
 import { type OtlpConfig, startTracing } from '../system/otlp.ts'
 import { realClock, realFetch, realRandom } from '../system/real.ts'
 import { type GatewayChannel, openChannel } from '../wire/client.ts'
 import { agentService } from './agent-service.ts'
+import { prepareAgent } from './agents.ts'
 import { startBundleClient } from './bundle-client.ts'
 import { type ChildDeps, runChild } from './child.ts'
 import { INFERENCE_HOST, parseTunnelAllowList } from './destination.ts'
@@ -100,7 +103,9 @@ export async function runSandbox(options: RunOptions): Promise<number> {
       ...{ sandboxName: name, proxyUrl: router.url, ...router.trust },
       credentialNames: registration.credentialNames,
     })
-    return await runChild(CHILD_DEPS, options.command, environment)
+    const { command } = options
+    const agent = prepareAgent({ command, environment }, router.protocols())
+    return await runChild(CHILD_DEPS, agent.command, agent.environment)
   } catch (error) {
     if (interruption.signal.aborted) return interruption.exitCode()
     throw reachable(error, options)
@@ -145,6 +150,8 @@ const LATE_BUNDLE =
 interface Router {
   readonly url: string
   readonly trust: TrustFiles
+  /** What the agents' route serves now; nothing before the first bundle. */
+  protocols(): ReadonlySet<Protocol>
   /** Starts to keep its routes current; resolves with the first bundle. */
   connect(token: () => Secret | null): Promise<void>
   close(): Promise<void>
@@ -194,6 +201,10 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
   return {
     url: `http://${reachableHost(listener.host)}:${listener.port}`,
     trust,
+    protocols() {
+      const operations = agentsRoute(table.current())?.operations ?? []
+      return new Set(operations.map(operation => operation.protocol))
+    },
     connect(given) {
       token = given
       const client = startBundleClient({ ...deps, clock, link, table, pollIntervalMs }, stop.signal)
