@@ -19,6 +19,12 @@ export type Protocol =
   | 'watsonx_chat'
   | 'watsonx_chat_stream'
   | 'watsonx_embeddings'
+  | 'gemini_generate_content'
+  | 'gemini_stream_generate_content'
+  | 'gemini_count_tokens'
+  | 'gemini_embed_content'
+  | 'gemini_batch_embed_contents'
+  | 'gemini_model_discovery'
   | 'model_discovery'
 
 /** What becomes of the body's top-level `model`. `remove` also takes its comma. */
@@ -47,6 +53,8 @@ export interface Translation {
 /** How one protocol is carried to the upstream. All of it is data; the router knows no vendor. */
 export interface Operation {
   readonly protocol: Protocol
+  /** As the route's, for an operation that stands elsewhere at the same host; '' means the route's. */
+  readonly baseUrl: string
   /** Appended to the base URL; `{model}` stands for the percent-encoded model id. */
   readonly path: string
   /** Used instead of `path` when the body's top-level `stream` is true; '' means `path`. */
@@ -57,6 +65,8 @@ export interface Operation {
   readonly removeMembers: readonly string[]
   /** Query parameters of the agent that must not reach this upstream; `*` drops all. */
   readonly dropQuery: readonly string[]
+  /** Query parameters that pass although `*` drops all. */
+  readonly keepQuery: readonly string[]
   /**
    * Null where the upstream speaks the protocol. Where the body is translated, the edits above do not
    * apply.

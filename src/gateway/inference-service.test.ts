@@ -218,7 +218,10 @@ test('a foreign sandbox finds what it needs in its own fields', async () => {
   assert.equal(gemini.baseUrl, `${origin}${BASE.replace('v1', 'v1beta1')}/endpoints/openapi`)
   assert.equal(gemini.modelInPath, false)
   assert.equal(gemini.requestPathOverride, '/chat/completions')
-  assert.deepEqual(gemini.protocols, ['openai_chat_completions'])
+  assert.deepEqual(gemini.protocols, [
+    'openai_chat_completions',
+    ...['gemini_generate_content', 'gemini_stream_generate_content', 'gemini_count_tokens'],
+  ])
   assert.equal(gemini.modelId, 'google/gemini-2.5-flash')
   assert.equal(gemini.timeoutSecs, 7n)
   const openai = await resolved('oa', 'gpt-1')

@@ -143,8 +143,8 @@ function numberedPieces(count: number, size: number): Pick<Reply, 'pieces' | 'pi
   return { pieces: count, piece }
 }
 
-/** The plainest input that has all that the schema requires. */
-function inputFor(schema: unknown): JsonObject {
+/** The plainest object that has all that the schema requires. */
+export function inputFor(schema: unknown): JsonObject {
   if (!isObject(schema)) return {}
   const properties = isObject(schema.properties) ? schema.properties : {}
   const required = elementsOf(schema.required).filter(name => typeof name === 'string')

@@ -13,6 +13,7 @@ import { isSelfSigned } from './google-self-signed.ts'
 import { headerValues } from './header.ts'
 import { bearerOf, leakIn, readJsonBody } from './strict.ts'
 import { answerPredict } from './vertex-embeddings.ts'
+import { answerGemini, type GeminiVerb } from './vertex-gemini.ts'
 import { answerRaw } from './vertex-raw.ts'
 import type { World } from './world.ts'
 
@@ -44,6 +45,10 @@ const EMBEDDINGS_PATH = new RegExp(
   `^/v1/projects/${PROJECT}/locations/${LOCATION}/publishers/google/models/([\\w.-]+):predict$`,
 )
 
+const GEMINI_PATH = new RegExp(
+  `^/v1(?:beta1)?/projects/${PROJECT}/locations/${LOCATION}/publishers/google/models/([\\w.@-]+):(generateContent|streamGenerateContent|countTokens)$`,
+)
+
 const RAW_PATH = new RegExp(
   `^/v1/projects/${PROJECT}/locations/${LOCATION}/publishers/(?:mistralai|ai21)/models/([^/:]+):(rawPredict|streamRawPredict)$`,
 )
@@ -51,7 +56,7 @@ const DEPLOYED_PATH = new RegExp(
   `^/v1/projects/${PROJECT}/locations/${LOCATION}/endpoints/\\d+/chat/completions$`,
 )
 
-/** Vertex AI: Claude by rawPredict, other models by the OpenAI-compatible endpoint. */
+/** Vertex AI: Claude by rawPredict, Gemini by its own verbs, these and others by the OpenAI-compatible endpoint. */
 export function createVertex(world: World): Vendor {
   const offering: ClaudeOffering = { mark: 'vrtx_', clock: world.clock, newId: world.newId }
   return {
@@ -68,6 +73,8 @@ export function createVertex(world: World): Vendor {
       if (OPENAPI_PATH.test(call.path)) return answerOpenapi(world, call)
       const embedder = EMBEDDINGS_PATH.exec(call.path)?.[1]
       if (embedder !== undefined) return answerPredict(call, { model: embedder, refuse: rpcError })
+      const gemini = geminiTarget(call.path)
+      if (gemini !== null) return answerGemini(world, call, gemini)
       if (DEPLOYED_PATH.test(call.path)) return answerDeployed(world, call)
       const [, rawModel, rawVerb] = RAW_PATH.exec(call.path) ?? []
       if (rawModel !== undefined) {
@@ -99,6 +106,18 @@ function credentialRefusal(world: World, call: Call): Answer | null {
 function unauthorized(reason: string): Answer {
   const method = 'google.cloud.aiplatform.v1.PredictionService.RawPredict'
   return unauthenticated('aiplatform.googleapis.com', method, reason)
+}
+
+function geminiTarget(path: string): { readonly model: string; readonly verb: GeminiVerb } | null {
+  const [, model = '', verb] = GEMINI_PATH.exec(path) ?? []
+  switch (verb) {
+    case 'generateContent':
+    case 'streamGenerateContent':
+    case 'countTokens':
+      return { model, verb }
+    default:
+      return null
+  }
 }
 
 function answerOpenapi(world: World, call: Call): Answer {

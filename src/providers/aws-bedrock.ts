@@ -183,11 +183,13 @@ function bedrockShape(provider: ProviderRecord, modelId: string, rules: Provider
 
 /** What all operations here have in common: Bedrock's bodies name no model, its paths no query. */
 const OPERATION = {
+  baseUrl: '',
   streamPath: '',
   model: 'keep',
   version: null,
   removeMembers: [],
   dropQuery: ['*'],
+  keepQuery: [],
   translation: null,
 } as const satisfies Partial<Operation>
 

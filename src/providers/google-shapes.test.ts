@@ -47,6 +47,8 @@ test('Mistral and AI21 are served by rawPredict, with the model in path and body
         model: 'replace',
         version: null,
         dropQuery: [],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['stream_options'],
         translation: null,
       },

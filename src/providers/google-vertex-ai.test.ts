@@ -42,6 +42,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         model: 'remove',
         version,
         dropQuery: ['beta'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['context_management'],
         translation: null,
       },
@@ -52,6 +54,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         model: 'replace',
         version,
         dropQuery: ['beta'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['context_management'],
         translation: null,
       },
@@ -62,6 +66,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         model: 'keep',
         version,
         dropQuery: ['beta'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['context_management'],
         translation: null,
       },
@@ -72,6 +78,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         model: 'keep',
         version,
         dropQuery: ['beta'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['context_management'],
         translation: null,
       },
@@ -82,6 +90,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         model: 'replace',
         version,
         dropQuery: ['beta'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: ['context_management'],
         translation: null,
       },
@@ -89,7 +99,7 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
   })
 })
 
-test('Gemini is served as OpenAI Chat Completions, with its publisher in the model', () => {
+test('Gemini is served as OpenAI Chat Completions and in its own dialect, elsewhere', () => {
   assert.deepEqual(route('gemini-2.5-flash').shape, {
     ...common,
     baseUrl: `${HOST}/v1beta1/${PREFIX}/endpoints/openapi`,
@@ -102,9 +112,23 @@ test('Gemini is served as OpenAI Chat Completions, with its publisher in the mod
         model: 'replace',
         version: null,
         dropQuery: [],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: [],
         translation: null,
       },
+      ...['generateContent', 'streamGenerateContent', 'countTokens'].map(verb => ({
+        protocol: `gemini_${verb.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)}`,
+        path: `/gemini-2.5-flash:${verb}`,
+        streamPath: '',
+        model: 'remove',
+        version: null,
+        dropQuery: ['*'],
+        baseUrl: `${HOST}/v1beta1/${PREFIX}/publishers/google/models`,
+        keepQuery: ['alt'],
+        removeMembers: ['store'],
+        translation: null,
+      })),
     ],
   })
 })
@@ -122,9 +146,26 @@ test('Google’s embedding models are served translated, by their own verb', () 
         model: 'keep',
         version: null,
         dropQuery: ['*'],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: [],
         translation: { name: 'vertex_embeddings', options: new Map() },
       },
+      ...[
+        ['gemini_embed_content', 'one'],
+        ['gemini_batch_embed_contents', 'batch'],
+      ].map(([protocol = '', form = '']) => ({
+        protocol,
+        path: '/{model}:predict',
+        streamPath: '',
+        model: 'keep',
+        version: null,
+        dropQuery: ['*'],
+        baseUrl: '',
+        keepQuery: [],
+        removeMembers: [],
+        translation: { name: 'gemini_embeddings', options: new Map([['form', form]]) },
+      })),
     ])
   }
   assert.match(route('text-embedding-x', { VERTEX_AI_PUBLISHER: 'qwen' }).shape.baseUrl, /openapi$/)

@@ -83,7 +83,7 @@ export function requestOf(
   if (body !== null) headers.set('content-type', 'application/json')
   const request: FetchRequest = {
     method: body === null ? 'GET' : 'POST',
-    url: `${shape.baseUrl}${path}`,
+    url: `${operation.baseUrl || shape.baseUrl}${path}`,
     headers,
     body,
     signal: options.signal,

@@ -21,6 +21,8 @@ function operation(protocol: Protocol, changes: Partial<Operation> = {}): Operat
     version: null,
     removeMembers: [],
     dropQuery: [],
+    baseUrl: '',
+    keepQuery: [],
     translation: null,
     ...changes,
   }

@@ -144,11 +144,13 @@ export function anyKey(provider: ProviderRecord, keyName: string): string {
 export function passThrough(protocol: Protocol, path: string): Operation {
   return {
     protocol,
+    baseUrl: '',
     path,
     streamPath: '',
     model: protocol === 'model_discovery' ? 'keep' : 'replace',
     version: null,
     dropQuery: [],
+    keepQuery: [],
     removeMembers: [],
     translation: null,
   }

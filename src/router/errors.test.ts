@@ -141,3 +141,26 @@ test('IBM’s SDK is told in the list of errors that it reads', () => {
     status_code: 503,
   })
 })
+
+test('Google’s SDKs are told the status by number and by name', () => {
+  const ROWS: readonly (readonly [RouterErrorCode, number, string])[] = [
+    ['bad_request', 400, 'INVALID_ARGUMENT'],
+    ['origin_forbidden', 403, 'PERMISSION_DENIED'],
+    ['not_found', 404, 'NOT_FOUND'],
+    ['method_not_allowed', 405, 'UNIMPLEMENTED'],
+    ['body_too_large', 413, 'INVALID_ARGUMENT'],
+    ['internal', 500, 'INTERNAL'],
+    ['upstream_broken', 502, 'UNAVAILABLE'],
+    ['credential_expired', 503, 'UNAVAILABLE'],
+    ['upstream_timeout', 504, 'DEADLINE_EXCEEDED'],
+  ]
+  for (const [code, status, name] of ROWS) {
+    const { body } = errorAnswer('google', new RouterError(code, 'Say "so"'))
+    const expected = { error: { code: status, message: 'Say "so"', status: name } }
+    assert.deepEqual(JSON.parse(Buffer.from(body).toString()), expected)
+  }
+  assert.equal(
+    Buffer.from(errorEvent('google', new RouterError('upstream_broken', 'gone'))).toString(),
+    '\n\ndata: {"error":{"code":502,"message":"gone","status":"UNAVAILABLE"}}\n\n',
+  )
+})

@@ -3,7 +3,7 @@ import { unreachable } from '../core/unreachable.ts'
 import { UpstreamError } from './exchange.ts'
 
 /** Whose error format an agent reads. */
-export type Dialect = 'anthropic' | 'openai' | 'aws' | 'watsonx'
+export type Dialect = 'anthropic' | 'openai' | 'aws' | 'watsonx' | 'google'
 
 interface ErrorKind {
   readonly status: number
@@ -51,6 +51,19 @@ const AWS_EXCEPTIONS: ReadonlyMap<number, string> = new Map([
   [502, 'ServiceUnavailableException'],
   [503, 'ServiceUnavailableException'],
   [504, 'ModelTimeoutException'],
+])
+
+/** The names of google.rpc.Code for such a status, which Google's SDKs show. */
+const GOOGLE_STATUSES: ReadonlyMap<number, string> = new Map([
+  [400, 'INVALID_ARGUMENT'],
+  [403, 'PERMISSION_DENIED'],
+  [404, 'NOT_FOUND'],
+  [405, 'UNIMPLEMENTED'],
+  [413, 'INVALID_ARGUMENT'],
+  [500, 'INTERNAL'],
+  [502, 'UNAVAILABLE'],
+  [503, 'UNAVAILABLE'],
+  [504, 'DEADLINE_EXCEEDED'],
 ])
 
 /** An attempt that is due now may be over in this time. */
@@ -198,6 +211,14 @@ function errorJson(dialect: Dialect, error: RouterError): string {
         errors: [{ code: error.shownCode, message }],
         trace: '',
         status_code: error.status,
+      })
+    case 'google':
+      return JSON.stringify({
+        error: {
+          code: error.status,
+          message,
+          status: GOOGLE_STATUSES.get(error.status) ?? 'UNKNOWN',
+        },
       })
     default:
       return unreachable(dialect)

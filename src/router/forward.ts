@@ -12,7 +12,7 @@ import {
 } from './exchange.ts'
 import { freshRoute, isReady } from './freshness.ts'
 import { dialectOf, type Match, matchRequest } from './match.ts'
-import { modelAnswer } from './model-list.ts'
+import { isModelList, modelAnswer } from './model-list.ts'
 import { refuseForeignPage } from './origin.ts'
 import { deadTokenRule, judgeRefusal } from './refusal.ts'
 import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
@@ -147,8 +147,8 @@ async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
   passage.providerName = route.providerName
   const operation = route.operations.find(one => one.protocol === match.protocol)
   if (operation === undefined) {
-    if (match.protocol !== 'model_discovery') throw unsupported(route, match.protocol)
-    return answerWhole(modelAnswer(route, match.suffix), response, { isHead: false })
+    if (!isModelList(match)) throw unsupported(route, match.protocol)
+    return answerWhole(modelAnswer(route, match), response, { isHead: false })
   }
   // Looked at before the body too, so that an agent does not send a body in vain.
   const fresh = isReady(deps, route) ? route : await freshRoute(deps, route, request.signal)
@@ -316,7 +316,7 @@ function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
   const served = route.operations.map(operation => operation.protocol).join(', ') || 'nothing'
   return new RouterError(
     'protocol_unsupported',
-    `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}`,
+    `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}. Have the agent use one of these, or set a route to another provider`,
   )
 }
 

@@ -4,6 +4,7 @@ import { RouterError } from './errors.ts'
 import { dialectOf, matchRequest } from './match.ts'
 
 const VERTEX = '/projects/my-project/locations/us-east5/publishers/anthropic/models'
+const GOOGLE = VERTEX.replace('anthropic', 'google')
 
 function match(method: string, target: string): string {
   try {
@@ -48,6 +49,21 @@ test('each pattern means its protocol, and the query is kept as sent', () => {
       `${VERTEX.replace('my-project', 'example.com%3Aold')}/m:rawPredict`,
       'vertex_raw_predict',
     ],
+    ['POST', '/v1beta/models/gemini-2.5-flash:generateContent', 'gemini_generate_content'],
+    ['POST', '/v1/models/g:generateContent?key=x', 'gemini_generate_content  key=x'],
+    ['POST', '/v1alpha/models/g:streamGenerateContent', 'gemini_stream_generate_content'],
+    [
+      'POST',
+      '/v1beta/models/g@1:streamGenerateContent?alt=sse',
+      'gemini_stream_generate_content  alt=sse',
+    ],
+    ['POST', '/v1beta1/publishers/google/models/g%401:countTokens', 'gemini_count_tokens'],
+    ['POST', `/v1beta1${GOOGLE}/g:generateContent`, 'gemini_generate_content'],
+    ['POST', `/v1${GOOGLE}/g:streamGenerateContent`, 'gemini_stream_generate_content'],
+    ['POST', '/v1beta/models/e:embedContent', 'gemini_embed_content'],
+    ['POST', '/v1beta/models/e:batchEmbedContents', 'gemini_batch_embed_contents'],
+    ['GET', '/v1beta/models?pageSize=50', 'gemini_model_discovery  pageSize=50'],
+    ['GET', '/v1beta/models/gemini-2.5-flash', 'gemini_model_discovery /gemini-2.5-flash'],
     ['GET', '/v1/models', 'model_discovery'],
     ['GET', '/v1/models/gpt-5', 'model_discovery /gpt-5'],
     ['GET', '/v1/models/google/gemini-2.5:x@1', 'model_discovery /google/gemini-2.5:x@1'],
@@ -62,9 +78,11 @@ test('a known path with another method is 405 and says which one it takes', () =
     assert.equal(match(method, '/v1/messages'), '405 method_not_allowed allow POST')
     assert.equal(match(method, '/ml/v1/text/chat'), '405 method_not_allowed allow POST')
     assert.equal(match(method, `${VERTEX}/m:rawPredict`), '405 method_not_allowed allow POST')
+    assert.equal(match(method, '/v1beta/models/g:countTokens'), '405 method_not_allowed allow POST')
   }
   for (const method of ['POST', 'HEAD', 'DELETE']) {
     assert.equal(match(method, '/v1/models/x'), '405 method_not_allowed allow GET')
+    assert.equal(match(method, '/v1beta/models'), '405 method_not_allowed allow GET')
   }
 })
 
@@ -162,7 +180,16 @@ test('no spelling of a path that another server might normalise is matched', () 
       ['/projects', '//projects'],
     ].map(([from = '', to = '']) => `${VERTEX.replace(from, to)}/m:rawPredict`),
   ]
-  for (const target of ROWS) {
+  const GEMINI_ROWS = [
+    ...['/v1beta', '/v1beta/modelsx', '/v1beta2/models/g:generateContent', '/v1beta//models'],
+    ...['/v1beta1/models', '/v1alpha/models', `${GOOGLE}/g:generateContent`, '/v1beta/files'],
+    ...[
+      ...['g:generatecontent', 'g:predict', 'g:computeTokens', 'g:generateContent/'],
+      ...['g:generateContent:countTokens', 'a/b:generateContent', '../g:generateContent'],
+      ...['a%2Fb:generateContent', '..:generateContent', '%2e:generateContent'],
+    ].map(end => `/v1beta1${GOOGLE}/${end}`),
+  ]
+  for (const target of [...ROWS, ...GEMINI_ROWS]) {
     assert.equal(match('POST', target), '404 not_found', target)
     assert.equal(match('GET', target), '404 not_found', target)
   }
@@ -179,6 +206,12 @@ test('errors speak the dialect of the path, or else of the headers', () => {
     ['/ml/v1/text/chat_stream?version=1', [], 'watsonx'],
     ['/ml/v1/text/generation', ['anthropic-version', '1'], 'watsonx'],
     ['/mlx', [], 'openai'],
+    ['/v1beta/models/g:generateContent?key=x', [], 'google'],
+    ['/v1/models/g:countTokens', ['anthropic-version', '1'], 'google'],
+    [`/v1beta1${GOOGLE}/g:streamGenerateContent`, [], 'google'],
+    ['/v1beta/files', [], 'google'],
+    ['/v1/models', ['X-Goog-Api-Key', 'k'], 'google'],
+    ['/v1/elsewhere', ['x-goog-api-client', 'gl-node'], 'google'],
     ['/v1/models', [], 'openai'],
     ['/v1/models/x', ['Anthropic-Version', '2023-06-01'], 'anthropic'],
     ['/elsewhere', ['x', 'anthropic-version'], 'openai'],
@@ -186,5 +219,17 @@ test('errors speak the dialect of the path, or else of the headers', () => {
   ] as const
   for (const [target, headers, expected] of ROWS) {
     assert.equal(dialectOf({ method: 'GET', target, headers }), expected, target)
+  }
+})
+
+test('a list of models is asked for in the dialect of whoever asks', () => {
+  for (const [headers, protocol] of [
+    [['x-goog-api-key', 'k'], 'gemini_model_discovery'],
+    [['anthropic-version', '1'], 'model_discovery'],
+  ] as const) {
+    assert.equal(
+      matchRequest({ method: 'GET', target: '/v1/models/m', headers }).protocol,
+      protocol,
+    )
   }
 })

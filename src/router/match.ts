@@ -5,7 +5,7 @@ import type { AgentRequest } from './exchange.ts'
 /** What an agent's request line means. */
 export interface Match {
   readonly protocol: Protocol
-  /** What follows `/v1/models`, as sent: '' or `/…`. Empty for every other protocol. */
+  /** What follows the path of a list of models, as sent: '' or `/…`. Empty for every other protocol. */
   readonly suffix: string
   /** As sent, without the question mark. */
   readonly query: string
@@ -35,12 +35,33 @@ const BEDROCK_POSTS: ReadonlyMap<string, Protocol> = new Map([
   ['converse-stream', 'aws_bedrock_converse_stream'],
 ])
 
+/** What follows `/models/ID:` in Gemini's paths. */
+const GEMINI_VERBS: ReadonlyMap<string, Protocol> = new Map([
+  ['generateContent', 'gemini_generate_content'],
+  ['streamGenerateContent', 'gemini_stream_generate_content'],
+  ['countTokens', 'gemini_count_tokens'],
+  ['embedContent', 'gemini_embed_content'],
+  ['batchEmbedContents', 'gemini_batch_embed_contents'],
+])
+
 /**
- * Claude in Vertex AI's own paths. Project, location and model are whatever the agent's SDK was told;
- * of percent-encodings only those of `@` and `:` are known, so no segment can hide a slash or a step.
+ * Vertex AI's own paths. Project, location and model are whatever the agent's SDK was told; of
+ * percent-encodings only those of `@` and `:` are known, so no segment can hide a slash or a step.
  */
-const VERTEX_PATH =
-  /^(?:\/v1)?\/projects\/\w(?:[\w.~@:-]|%40|%3A)*\/locations\/\w[\w-]*\/publishers\/anthropic\/models\/(\w(?:[\w.~@-]|%40)*:(?:r|streamR)awPredict)$/
+const PLACE = String.raw`projects/\w(?:[\w.~@:-]|%40|%3A)*/locations/\w[\w-]*`
+const MODEL = String.raw`\w(?:[\w.~@-]|%40)*`
+const CLAUDE_PATH = new RegExp(
+  `^(?:/v1)?/${PLACE}/publishers/anthropic/models/(${MODEL}:(?:r|streamR)awPredict)$`,
+)
+
+/** Gemini, as its own API has it and as Vertex AI has it, with or without a project. */
+const GEMINI_PATH = new RegExp(
+  `^/v1(?:alpha|beta1?)?/(?:(?:${PLACE}/)?publishers/google/)?models/${MODEL}:(\\w+)$`,
+)
+const GEMINI_MODELS_PATH = '/v1beta/models'
+
+/** Only Google's SDKs send these. */
+const GOOGLE_HEADERS: readonly string[] = ['x-goog-api-key', 'x-goog-api-client']
 
 /**
  * Reads a request line. Paths match byte by byte: nothing is normalised first, so nothing that
@@ -48,19 +69,21 @@ const VERTEX_PATH =
  *
  * @throws RouterError `not_found`, `method_not_allowed`.
  */
-export function matchRequest({ method, target }: RequestLine): Match {
+export function matchRequest({ method, target, headers }: RequestLine): Match {
   const mark = target.indexOf('?')
   const path = mark === -1 ? target : target.slice(0, mark)
   const query = mark === -1 ? '' : target.slice(mark + 1)
-  const protocol = POSTS.get(path) ?? bedrockProtocol(path) ?? vertexProtocol(path)
+  const protocol = POSTS.get(path) ?? vendorProtocol(path)
   if (protocol !== undefined) {
     demandMethod('POST', method, path)
     return { protocol, suffix: '', query }
   }
-  const suffix = path.startsWith(MODELS_PATH) ? path.slice(MODELS_PATH.length) : null
-  if (suffix === null || !isModelSuffix(suffix)) throw notFound()
+  const list = [GEMINI_MODELS_PATH, MODELS_PATH].find(one => path.startsWith(one)) ?? null
+  const suffix = list === null ? '' : path.slice(list.length)
+  if (list === null || !isModelSuffix(suffix)) throw notFound()
   demandMethod('GET', method, path)
-  return { protocol: 'model_discovery', suffix, query }
+  const isGemini = list === GEMINI_MODELS_PATH || hasHeader(headers, GOOGLE_HEADERS)
+  return { protocol: isGemini ? 'gemini_model_discovery' : 'model_discovery', suffix, query }
 }
 
 /** Whose error format the sender of a request reads: by its path, else by its headers. */
@@ -69,22 +92,31 @@ export function dialectOf({ target, headers }: RequestLine): Dialect {
   if (path.startsWith('/ml/')) return 'watsonx'
   const protocol = POSTS.get(path)
   if (protocol !== undefined) return protocol.startsWith('anthropic') ? 'anthropic' : 'openai'
-  if (bedrockProtocol(path) !== undefined) return 'aws'
-  if (vertexProtocol(path) !== undefined) return 'anthropic'
-  for (let at = 0; at < headers.length; at += 2) {
-    if (headers[at]?.toLowerCase() === 'anthropic-version') return 'anthropic'
-  }
-  return 'openai'
+  const vendors = vendorProtocol(path)
+  if (vendors?.startsWith('aws') === true) return 'aws'
+  if (vendors?.startsWith('vertex') === true) return 'anthropic'
+  if (vendors !== undefined || /^\/v1(alpha|beta1?)\//.test(path)) return 'google'
+  if (hasHeader(headers, ['anthropic-version'])) return 'anthropic'
+  return hasHeader(headers, GOOGLE_HEADERS) ? 'google' : 'openai'
 }
 
-function bedrockProtocol(path: string): Protocol | undefined {
+function hasHeader(headers: readonly string[], names: readonly string[]): boolean {
+  for (let at = 0; at < headers.length; at += 2) {
+    if (names.includes((headers[at] ?? '').toLowerCase())) return true
+  }
+  return false
+}
+
+/** The protocol of a path that only one vendor has. */
+function vendorProtocol(path: string): Protocol | undefined {
   const verb = /^\/model\/[\w.~:%-]+\/([a-z-]+)$/.exec(path)?.[1]
-  return verb === undefined ? undefined : BEDROCK_POSTS.get(verb)
+  if (verb !== undefined) return BEDROCK_POSTS.get(verb)
+  return GEMINI_VERBS.get(GEMINI_PATH.exec(path)?.[1] ?? '') ?? claudeProtocol(path)
 }
 
 /** Counting is a model's name in these paths, and has no stream. */
-function vertexProtocol(path: string): Protocol | undefined {
-  const target = VERTEX_PATH.exec(path)?.[1]
+function claudeProtocol(path: string): Protocol | undefined {
+  const target = CLAUDE_PATH.exec(path)?.[1]
   if (target === undefined || target === 'count-tokens:streamRawPredict') return undefined
   if (target === 'count-tokens:rawPredict') return 'vertex_count_tokens'
   return target.endsWith(':rawPredict') ? 'vertex_raw_predict' : 'vertex_stream_raw_predict'
@@ -113,6 +145,8 @@ function notFound(): RouterError {
   const vertex = ['rawPredict', 'streamRawPredict'].map(
     verb => `/projects/ID/locations/ID/publishers/anthropic/models/ID:${verb}`,
   )
-  const paths = [...POSTS.keys(), MODELS_PATH, ...bedrock, ...vertex].join(', ')
+  const gemini = [...GEMINI_VERBS.keys()].map(verb => `/v1beta/models/ID:${verb}`)
+  const lists = [MODELS_PATH, GEMINI_MODELS_PATH]
+  const paths = [...POSTS.keys(), ...lists, ...bedrock, ...vertex, ...gemini].join(', ')
   return new RouterError('not_found', `inference.local serves ${paths} and nothing else`)
 }

@@ -160,6 +160,10 @@ test('the path is the base, the operation, and what follows the models', () => {
     'https://api.acme.test/a/v1/messages',
   )
   assert.equal(
+    path({ operation: { baseUrl: 'https://api.acme.test/b', path: '/m:count' } }),
+    'https://api.acme.test/b/m:count',
+  )
+  assert.equal(
     path({ operation: { path: '/models' }, suffix: '/x%2Fy' }),
     'https://api.acme.test/models/x%2Fy',
   )
@@ -230,4 +234,12 @@ test('the answer keeps its headers but those between neighbours and a few of the
 test('a header is found in any case; the first one counts', () => {
   assert.equal(headerValue(['A', '1', 'a', '2'], 'a'), '1')
   assert.equal(headerValue(['b', 'a'], 'a'), '')
+})
+
+test('of a query that is dropped whole, what is named passes nevertheless, but never a key', () => {
+  const operation = { dropQuery: ['*'], keepQuery: ['alt', 'key'] }
+  assert.equal(
+    path({ operation, query: 'alt=sse&key=k&userProject=p&%61lt=json&$alt=x' }),
+    'https://api.acme.test/v1/messages?alt=sse&%61lt=json',
+  )
 })

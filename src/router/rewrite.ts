@@ -71,7 +71,7 @@ export function upstreamTarget(
   const { operation, isStream } = options
   const { origin, plain, stream } = planOf(route, operation)
   const { path, query: own } = isStream ? stream : plain
-  const query = mergedQuery(own, match.query, operation.dropQuery)
+  const query = mergedQuery(own, match.query, operation)
   return { origin, path: `${path}${match.suffix}${query}` }
 }
 
@@ -128,10 +128,16 @@ function sendableCredential(route: ResolvedRoute): string {
   )
 }
 
-function mergedQuery(own: string, agents: string, dropped: readonly string[]): string {
+function mergedQuery(
+  own: string,
+  agents: string,
+  { dropQuery, keepQuery }: Pick<Operation, 'dropQuery' | 'keepQuery'>,
+): string {
   if (agents === '') return own === '' ? '' : `?${own}`
   const isDropped = (name: string): boolean =>
-    dropped.includes('*') || dropped.includes(name) || STRIPPED_FROM_QUERY.has(name.toLowerCase())
+    STRIPPED_FROM_QUERY.has(name.toLowerCase()) ||
+    dropQuery.includes(name) ||
+    (dropQuery.includes('*') && !keepQuery.includes(name))
   const ownParts = own.split('&').filter(part => part !== '')
   const ownNames = new Set(ownParts.map(parameterName))
   const agentParts = agents.split('&').filter(part => {

@@ -64,7 +64,7 @@ export function planOf(route: ResolvedRoute, operation: Operation): RoutePlan {
 }
 
 function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
-  const base = new URL(route.baseUrl)
+  const base = new URL(operation.baseUrl || route.baseUrl)
   const prefix = base.pathname.replace(/\/+$/, '')
   const targetOf = (template: string): PlannedTarget => {
     const [path = '', query = ''] = template

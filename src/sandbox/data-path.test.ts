@@ -63,6 +63,8 @@ function serveToken(token: string, generation: number): void {
         model: 'replace',
         version: null,
         dropQuery: [],
+        baseUrl: '',
+        keepQuery: [],
         removeMembers: [],
         translation: null,
       },

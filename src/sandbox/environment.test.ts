@@ -16,7 +16,6 @@ for (const name of [
   'CLAUDE_CODE_USE_VERTEX',
   'OPENAI_ADMIN_KEY',
   'GOOGLE_API_KEY',
-  'GEMINI_API_KEY',
   'GOOGLE_APPLICATION_CREDENTIALS',
   'GOOGLE_APPLICATION_CREDENTIALS_JSON',
   'GOOGLE_SERVICE_ACCOUNT_JSON',
@@ -38,6 +37,7 @@ for (const name of [
   'acme_login',
   'ALL_PROXY',
   'all_proxy',
+  'GOOGLE_GENAI_USE_VERTEXAI',
 ]) {
   test(`${name} does not reach the child`, () => {
     assert.equal(sandboxEnvironment({ [name]: 'value' }, OPTIONS)[name], undefined)
@@ -68,6 +68,7 @@ test('what leads to the router replaces what was there', () => {
     ANTHROPIC_BASE_URL: 'https://api.anthropic.com',
     ANTHROPIC_API_KEY: 'a real one',
     OPENAI_API_KEY: 'a real one',
+    GEMINI_API_KEY: 'a real one',
     SSL_CERT_FILE: '/etc/old.pem',
   }
   assert.deepEqual(sandboxEnvironment(parent, OPTIONS), {
@@ -90,6 +91,8 @@ test('what leads to the router replaces what was there', () => {
     ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
     OPENAI_BASE_URL: 'https://inference.local/v1',
     OPENAI_API_KEY: PLACEHOLDER_KEY,
+    GOOGLE_GEMINI_BASE_URL: 'https://inference.local',
+    GEMINI_API_KEY: PLACEHOLDER_KEY,
     OPENSHELL_SANDBOX: 'demo',
   })
 })

@@ -41,6 +41,9 @@ const DIVERSIONS: ReadonlySet<string> = new Set([
   'NO_PROXY',
   'CLAUDE_CODE_USE_VERTEX',
   'CLAUDE_CODE_USE_BEDROCK',
+  'GOOGLE_GENAI_USE_VERTEXAI',
+  'GOOGLE_GENAI_USE_ENTERPRISE',
+  'GOOGLE_GENAI_USE_GCA',
 ])
 
 /**
@@ -67,6 +70,8 @@ export function sandboxEnvironment(
     ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
     OPENAI_BASE_URL: 'https://inference.local/v1',
     OPENAI_API_KEY: PLACEHOLDER_KEY,
+    GOOGLE_GEMINI_BASE_URL: 'https://inference.local',
+    GEMINI_API_KEY: PLACEHOLDER_KEY,
     OPENSHELL_SANDBOX: options.sandboxName,
   }
 }

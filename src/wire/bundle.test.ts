@@ -31,12 +31,14 @@ const operation: fc.Arbitrary<Operation> = record({
     'openai_embeddings' as const,
     'model_discovery' as const,
   ),
+  baseUrl: text,
   path: text,
   streamPath: text,
   model: fc.constantFrom('replace' as const, 'remove' as const, 'keep' as const),
   version: fc.option(record({ byHeader: map, fallback: text })),
   removeMembers: texts,
   dropQuery: texts,
+  keepQuery: texts,
   translation: fc.option(record({ name: text, options: map })),
 })
 

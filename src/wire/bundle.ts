@@ -33,6 +33,12 @@ const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
   watsonx_chat: '/text/chat',
   watsonx_chat_stream: '/text/chat_stream',
   watsonx_embeddings: '/text/embeddings',
+  gemini_generate_content: ':generateContent',
+  gemini_stream_generate_content: ':streamGenerateContent',
+  gemini_count_tokens: ':countTokens',
+  gemini_embed_content: ':embedContent',
+  gemini_batch_embed_contents: ':batchEmbedContents',
+  gemini_model_discovery: '/models',
   model_discovery: '/models',
 }
 
@@ -127,10 +133,12 @@ function foreignPath({ operations, baseUrl }: ResolvedRoute): {
 function operationToWire(operation: Operation): WireOperation {
   return create(OperationSchema, {
     protocol: operation.protocol,
+    baseUrl: operation.baseUrl,
     path: operation.path,
     streamPath: operation.streamPath,
     modelEdit: operation.model,
     dropQuery: [...operation.dropQuery],
+    keepQuery: [...operation.keepQuery],
     removeMembers: [...operation.removeMembers],
     ...(operation.translation === null
       ? {}
@@ -195,6 +203,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
   return [
     {
       protocol: wire.protocol,
+      baseUrl: wire.baseUrl,
       path: wire.path,
       streamPath: wire.streamPath,
       model: wire.modelEdit,
@@ -206,6 +215,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
               fallback: wire.version.fallback,
             },
       dropQuery: wire.dropQuery,
+      keepQuery: wire.keepQuery,
       removeMembers: wire.removeMembers,
       translation:
         wire.translation === undefined

@@ -19,12 +19,14 @@ const texts = fc.dictionary(text, text, { maxKeys: 3 }).map(all => new Map(Objec
 const instant = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
 const operation: fc.Arbitrary<Operation> = fc.record({
   protocol: fc.constantFrom('anthropic_messages', 'openai_chat_completions', 'watsonx_chat'),
+  baseUrl: text,
   path: text,
   streamPath: text,
   model: fc.constantFrom('replace', 'remove', 'keep'),
   version: fc.option(fc.record({ byHeader: texts, fallback: text })),
   removeMembers: fc.array(text, { maxLength: 3 }),
   dropQuery: fc.array(text, { maxLength: 3 }),
+  keepQuery: fc.array(text, { maxLength: 3 }),
   translation: fc.option(fc.record({ name: text, options: texts })),
 })
 const route: fc.Arbitrary<ResolvedRoute> = fc.record({

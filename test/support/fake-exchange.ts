@@ -15,11 +15,13 @@ import type { CancelSignal } from '../../src/system/cancellation.ts'
 export function operationOf(rest: Partial<Operation> = {}): Operation {
   return {
     protocol: 'anthropic_messages',
+    baseUrl: '',
     path: '/v1/messages',
     streamPath: '',
     model: 'replace',
     version: null,
     dropQuery: [],
+    keepQuery: [],
     removeMembers: [],
     translation: null,
     ...rest,

@@ -1,4 +1,5 @@
 import { bedrockClaudeAnswer } from './bedrock-claude.ts'
+import { geminiEmbeddings } from './gemini-embeddings.ts'
 import type { AnswerTranslator, Translator } from './translator.ts'
 import { vertexEmbeddings } from './vertex-embeddings.ts'
 import { watsonxChat } from './watsonx-chat.ts'
@@ -11,6 +12,7 @@ export const TRANSLATORS: ReadonlyMap<string, Translator> = new Map([
   ['watsonx_embeddings', watsonxEmbeddings],
   ['watsonx_native', watsonxNative],
   ['vertex_embeddings', vertexEmbeddings],
+  ['gemini_embeddings', geminiEmbeddings],
 ])
 
 /** Those that translate the answer alone: the body is edited in the bytes, as without them. */
