@@ -8,6 +8,7 @@ export type Protocol =
   | 'openai_chat_completions'
   | 'openai_completions'
   | 'openai_responses'
+  | 'openai_responses_compact'
   | 'openai_embeddings'
   | 'aws_bedrock_invoke'
   | 'aws_bedrock_invoke_stream'

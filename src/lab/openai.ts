@@ -3,7 +3,7 @@ import { answerChat, type OpenaiRequest } from './chat.ts'
 import { answerCompletions } from './completions.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import type { JsonObject } from './json.ts'
-import { answerResponses } from './responses.ts'
+import { answerCompact, answerResponses } from './responses.ts'
 import { bearerOf, leakIn, readJsonBody } from './strict.ts'
 import type { World } from './world.ts'
 
@@ -43,6 +43,7 @@ function openaiVendor(world: World, { name, prefix, isKnown }: OpenaiOffering): 
     ['chat/completions', (request: OpenaiRequest) => answerChat(world, request)],
     ['completions', (request: OpenaiRequest) => answerCompletions(world, request)],
     ['responses', (request: OpenaiRequest) => answerResponses(world, request)],
+    ['responses/compact', (request: OpenaiRequest) => answerCompact(world, request)],
     ['embeddings', answerEmbeddings],
   ])
   return {

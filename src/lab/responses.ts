@@ -8,6 +8,7 @@ import {
   type Reply,
   replyText,
   streamPieces,
+  tokenCount,
 } from './reply.ts'
 import type { World } from './world.ts'
 
@@ -16,6 +17,9 @@ export function answerResponses(world: World, request: OpenaiRequest): Answer {
   const { call, body, model, refuse } = request
   const input = body.input
   if (input === undefined) return refuse("Missing required parameter: 'input'")
+  const previous = body.previous_response_id ?? null
+  if (previous !== null && !isResponseId(previous))
+    return refuse(`Previous response with id '${String(previous)}' not found.`)
   const reply = planReply({
     model,
     prompt: promptOf(input),
@@ -28,6 +32,26 @@ export function answerResponses(world: World, request: OpenaiRequest): Answer {
   if (body.stream === true)
     return eventAnswer(responseEvents(world, request, { response, item, reply }))
   return jsonAnswer(200, completed(response, item, reply))
+}
+
+/** Answers the compaction of a conversation: its last words, and one item in place of the rest. */
+export function answerCompact(world: World, { call, body, refuse }: OpenaiRequest): Answer {
+  if (body.input === undefined) return refuse("Missing required parameter: 'input'")
+  if (body.stream !== undefined) return refuse("Unknown parameter: 'stream'.")
+  const item = { type: 'message', role: 'user', content: promptOf(body.input) }
+  const sealed = Buffer.from(promptOf(body.input)).toString('base64')
+  return jsonAnswer(200, {
+    id: `resp_${world.newId()}`,
+    object: 'response.compaction',
+    created_at: Math.floor(world.clock.nowMs() / 1_000),
+    output: [item, { type: 'compaction', id: `cmp_${world.newId()}`, encrypted_content: sealed }],
+    usage: { input_tokens: tokenCount(call.body.byteLength), output_tokens: 1 },
+  })
+}
+
+/** Responses are not kept, but their ids are known by their form. */
+function isResponseId(id: unknown): boolean {
+  return typeof id === 'string' && /^resp_[\w-]{8,64}$/.test(id)
 }
 
 function promptOf(input: unknown): string {

@@ -25,6 +25,7 @@ test('the v1 API names the deployment in the body', () => {
     openai_chat_completions: `${v1}/chat/completions`,
     openai_completions: `${v1}/completions`,
     openai_responses: `${v1}/responses`,
+    openai_responses_compact: `${v1}/responses/compact`,
     openai_embeddings: `${v1}/embeddings`,
     model_discovery: `${v1}/models`,
   })
@@ -51,6 +52,7 @@ test('a version chooses between the v1 API, its preview and the classic paths', 
     openai_chat_completions: `${HOST}${deployment}/chat/completions${query}`,
     openai_completions: `${HOST}${deployment}/completions${query}`,
     openai_responses: `${HOST}/openai/responses${query}`,
+    openai_responses_compact: `${HOST}/openai/responses/compact${query}`,
     openai_embeddings: `${HOST}${deployment}/embeddings${query}`,
     model_discovery: `${HOST}/openai/models${query}`,
   })

@@ -62,6 +62,7 @@ test('each vendor’s own host, key and header', () => {
             'openai_chat_completions /chat/completions replace',
             'openai_completions /completions replace',
             'openai_responses /responses replace',
+            'openai_responses_compact /responses/compact replace',
             'openai_embeddings /embeddings replace',
             'model_discovery /models keep',
           ],

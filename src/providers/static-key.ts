@@ -9,6 +9,7 @@ const OPENAI_PATHS: readonly (readonly [Protocol, string])[] = [
   ['openai_chat_completions', '/chat/completions'],
   ['openai_completions', '/completions'],
   ['openai_responses', '/responses'],
+  ['openai_responses_compact', '/responses/compact'],
   ['openai_embeddings', '/embeddings'],
   ['model_discovery', '/models'],
 ]

@@ -103,6 +103,10 @@ test('the event for a broken stream stands alone and names the error event where
     Buffer.from(errorEvent('openai', error)).toString(),
     '\n\ndata: {"error":{"message":"gone","type":"server_error","code":"upstream_broken","param":null}}\n\n',
   )
+  assert.equal(
+    Buffer.from(errorEvent('openai_responses', error)).toString(),
+    '\n\nevent: error\ndata: {"type":"error","error":{"message":"gone","type":"server_error","code":"upstream_broken","param":null}}\n\n',
+  )
 })
 
 test('transport errors become ours without their words', () => {

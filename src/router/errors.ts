@@ -3,7 +3,7 @@ import { unreachable } from '../core/unreachable.ts'
 import { UpstreamError } from './exchange.ts'
 
 /** Whose error format an agent reads. */
-export type Dialect = 'anthropic' | 'openai' | 'aws' | 'watsonx' | 'google'
+export type Dialect = 'anthropic' | 'openai' | 'openai_responses' | 'aws' | 'watsonx' | 'google'
 
 interface ErrorKind {
   readonly status: number
@@ -142,8 +142,14 @@ export function errorAnswer(dialect: Dialect, error: RouterError): WholeAnswer {
  * that it stands alone also when the stream broke in the middle of an event.
  */
 export function errorEvent(dialect: Dialect, error: RouterError): Uint8Array {
-  const name = dialect === 'anthropic' ? 'event: error\n' : ''
-  return Buffer.from(`\n\n${name}data: ${errorJson(dialect, error)}\n\n`)
+  const isNamed = dialect === 'anthropic' || dialect === 'openai_responses'
+  const name = isNamed ? 'event: error\n' : ''
+  // The readers of Responses go by each event's `type`.
+  const json =
+    dialect === 'openai_responses'
+      ? JSON.stringify({ type: 'error', ...openaiError(error) })
+      : errorJson(dialect, error)
+  return Buffer.from(`\n\n${name}data: ${json}\n\n`)
 }
 
 /** The error for a route that the gateway could not resolve. */
@@ -201,9 +207,8 @@ function errorJson(dialect: Dialect, error: RouterError): string {
     case 'anthropic':
       return JSON.stringify({ type: 'error', error: { type: kind.anthropic, message } })
     case 'openai':
-      return JSON.stringify({
-        error: { message, type: kind.openai, code: error.shownCode, param: null },
-      })
+    case 'openai_responses':
+      return JSON.stringify(openaiError(error))
     case 'aws':
       return JSON.stringify({ message })
     case 'watsonx':
@@ -223,6 +228,10 @@ function errorJson(dialect: Dialect, error: RouterError): string {
     default:
       return unreachable(dialect)
   }
+}
+
+function openaiError({ code, shownCode, message }: RouterError): object {
+  return { error: { message, type: ERROR_KINDS[code].openai, code: shownCode, param: null } }
 }
 
 function awsException(error: RouterError): string {

@@ -19,6 +19,7 @@ const POSTS: ReadonlyMap<string, Protocol> = new Map([
   ['/v1/chat/completions', 'openai_chat_completions'],
   ['/v1/completions', 'openai_completions'],
   ['/v1/responses', 'openai_responses'],
+  ['/v1/responses/compact', 'openai_responses_compact'],
   ['/v1/embeddings', 'openai_embeddings'],
   ['/ml/v1/text/chat', 'watsonx_chat'],
   ['/ml/v1/text/chat_stream', 'watsonx_chat_stream'],
@@ -80,7 +81,7 @@ export function matchRequest({ method, target, headers }: RequestLine): Match {
   }
   const list = [GEMINI_MODELS_PATH, MODELS_PATH].find(one => path.startsWith(one)) ?? null
   const suffix = list === null ? '' : path.slice(list.length)
-  if (list === null || !isModelSuffix(suffix)) throw notFound()
+  if (list === null || !isModelSuffix(suffix)) throw notFound(path)
   demandMethod('GET', method, path)
   const isGemini = list === GEMINI_MODELS_PATH || hasHeader(headers, GOOGLE_HEADERS)
   return { protocol: isGemini ? 'gemini_model_discovery' : 'model_discovery', suffix, query }
@@ -91,6 +92,7 @@ export function dialectOf({ target, headers }: RequestLine): Dialect {
   const path = target.split('?', 1)[0] ?? ''
   if (path.startsWith('/ml/')) return 'watsonx'
   const protocol = POSTS.get(path)
+  if (protocol === 'openai_responses') return 'openai_responses'
   if (protocol !== undefined) return protocol.startsWith('anthropic') ? 'anthropic' : 'openai'
   const vendors = vendorProtocol(path)
   if (vendors?.startsWith('aws') === true) return 'aws'
@@ -140,7 +142,13 @@ function demandMethod(expected: string, method: string, path: string): void {
   throw new RouterError('method_not_allowed', `${path} takes ${expected} only`, { allow: expected })
 }
 
-function notFound(): RouterError {
+function notFound(path: string): RouterError {
+  if (path.startsWith('/v1/responses/')) {
+    return new RouterError(
+      'not_found',
+      'inference.local serves no stored responses: read an answer as it comes. A new one may name an earlier one in "previous_response_id"',
+    )
+  }
   const bedrock = [...BEDROCK_POSTS.keys()].map(verb => `/model/ID/${verb}`)
   const vertex = ['rawPredict', 'streamRawPredict'].map(
     verb => `/projects/ID/locations/ID/publishers/anthropic/models/ID:${verb}`,

@@ -175,7 +175,7 @@ for (const { name, request, expected } of [
     name: 'a WebSocket upgrade',
     request:
       'GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
-    expected: /^HTTP\/1.1 400 [\s\S]*upgrade_unsupported/,
+    expected: /^HTTP\/1.1 426 [\s\S]*upgrade_unsupported/,
   },
   {
     name: 'a CONNECT without a port',

@@ -127,8 +127,9 @@ function createStreamServer(options: ListenerOptions): Http2Server {
   return server
 }
 
+/** At this status Codex goes on over plain HTTP at once; at any other it first tries some times more. */
 const UPGRADE_REFUSAL: Refusal = {
-  status: 400,
+  status: 426,
   code: 'upgrade_unsupported',
   text: 'WebSocket upgrades are not supported; send plain HTTP requests, answers stream as server-sent events',
 }

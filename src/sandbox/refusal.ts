@@ -3,7 +3,7 @@ import type { AgentExchange } from './agent-exchange.ts'
 
 /** An answer of the listener itself, before any route is looked at. */
 export interface Refusal {
-  readonly status: 400 | 403 | 408 | 431 | 502 | 505
+  readonly status: 400 | 403 | 408 | 426 | 431 | 502 | 505
   /** For the `x-openshell-error` header. */
   readonly code: string
   /** One line for a person. */
@@ -14,6 +14,7 @@ const REASONS: Readonly<Record<Refusal['status'], string>> = {
   400: 'Bad Request',
   403: 'Forbidden',
   408: 'Request Timeout',
+  426: 'Upgrade Required',
   431: 'Request Header Fields Too Large',
   502: 'Bad Gateway',
   505: 'HTTP Version Not Supported',

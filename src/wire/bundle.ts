@@ -22,6 +22,7 @@ const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
   openai_chat_completions: '/chat/completions',
   openai_completions: '/completions',
   openai_responses: '/responses',
+  openai_responses_compact: '/responses/compact',
   openai_embeddings: '/embeddings',
   aws_bedrock_invoke: '/invoke',
   aws_bedrock_invoke_stream: '/invoke-with-response-stream',
