@@ -41,6 +41,12 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import('./gateway.ts')).declareGateway,
   },
   {
+    name: 'store',
+    summary: 'look after the database of the gateway as a whole',
+    isHidden: false,
+    load: async () => (await import('./store.ts')).declareStore,
+  },
+  {
     name: 'status',
     summary: 'say whether the gateway can be reached, and as whom',
     isHidden: false,

@@ -26,6 +26,7 @@ test('without flags everything has its default', () => {
     stateDir: '/home/me/.local/state/openshell',
     masterKeyFile: null,
     masterKey: null,
+    adminTokenFile: null,
     refreshIntervalMs: 600_000,
     allowEndpoints: [],
     subjectTokenDirs: ['/var/run/secrets'],

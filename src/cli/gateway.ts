@@ -1,9 +1,9 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { parseAllowedEndpoint } from '../core/endpoint.ts'
-import { Secret } from '../core/secret.ts'
 import { type Context, define, defineGroup, flag, repeatedFlag } from './command.ts'
-import { stateDirectory } from './settings.ts'
+import { declareRekey } from './gateway-rekey.ts'
+import { readStorePlace, type StorePlaceFlags, storePlaceFlags } from './store-place.ts'
 import { logFormatFor, type Terminal } from './terminal.ts'
 import { readTracing } from './tracing.ts'
 import { formatListen, isLoopbackListen, UsageCheck } from './usage.ts'
@@ -19,11 +19,9 @@ export const START_DEFAULTS = {
   logLevel: 'info',
 } as const
 
-interface StartOptions {
+interface StartOptions extends StorePlaceFlags {
   readonly listen: string
-  readonly store?: string
-  readonly stateDir?: string
-  readonly masterKeyFile?: string
+  readonly adminTokenFile?: string
   readonly refreshInterval: string
   readonly allowEndpoint?: readonly string[]
   readonly subjectTokenDir?: readonly string[]
@@ -37,6 +35,7 @@ interface StartOptions {
 export function declareGateway(group: Command, context: Context): void {
   defineGroup(group, 'Run the gateway, which keeps the keys and refreshes the tokens.')
   declareStart(group.command('start'), context)
+  declareRekey(group.command('rekey'), context)
 }
 
 function declareStart(command: Command, context: Context): void {
@@ -47,9 +46,8 @@ function declareStart(command: Command, context: Context): void {
       'openshell gateway start --listen 127.0.0.1:17670 --store sqlite:/var/lib/openshell.db',
     flags: [
       flag('--listen <address>', 'where to listen').default(START_DEFAULTS.listen),
-      flag('--store <url>', 'sqlite:PATH or postgres://… (default: a file in the state directory)'),
-      flag('--state-dir <dir>', 'database, master key and admin token (default: per user)'),
-      flag('--master-key-file <file>', 'key that seals the secrets, 32 bytes in base64'),
+      ...storePlaceFlags(),
+      flag('--admin-token-file <file>', 'token of administrators, the same for all replicas'),
       flag('--refresh-interval <span>', 'safety sweep over all credentials').default(
         START_DEFAULTS.refreshInterval,
       ),
@@ -89,18 +87,10 @@ export function readStartOptions(options: StartOptions, terminal: Terminal) {
     ...(options.subjectTokenDir ?? []),
     ...listOf(env.OPENSHELL_SUBJECT_TOKEN_DIRS),
   ]
-  const masterKeyText = env.OPENSHELL_MASTER_KEY ?? ''
   const given = {
     listen: formatListen(listen),
-    store: readStore(options.store, check),
-    stateDir:
-      options.stateDir === undefined ? stateDirectory(terminal) : path.resolve(options.stateDir),
-    masterKeyFile: options.masterKeyFile ?? null,
-    // The flag is the nearer one; a key in the environment may be meant for another gateway.
-    masterKey:
-      options.masterKeyFile === undefined && masterKeyText !== ''
-        ? new Secret(masterKeyText)
-        : null,
+    ...readStorePlace(options, terminal, check),
+    adminTokenFile: options.adminTokenFile ?? null,
     refreshIntervalMs: check.durationMs(
       '--refresh-interval',
       options.refreshInterval,
@@ -122,14 +112,6 @@ export function readStartOptions(options: StartOptions, terminal: Terminal) {
   } as const
   check.finish()
   return given
-}
-
-function readStore(text: string | undefined, check: UsageCheck): string | null {
-  // A PostgreSQL URL may carry a password, so a wrong one is not repeated.
-  if (text !== undefined && !/^(sqlite:.|postgres(ql)?:\/\/.)/.test(text)) {
-    check.add('--store takes sqlite:PATH or postgres://…')
-  }
-  return text ?? null
 }
 
 function listOf(text: string | undefined): readonly string[] {

@@ -17,6 +17,7 @@ import {
 } from '../system/real.ts'
 import { createAudit } from './audit.ts'
 import { startGateway } from './gateway.ts'
+import { keepPresence } from './presence.ts'
 import { openStateDir } from './state-dir.ts'
 
 /** What `openshell gateway start` was asked for, parsed and complete. */
@@ -27,8 +28,9 @@ export interface GatewayOptions {
   readonly store: string | null
   readonly stateDir: string
   readonly masterKeyFile: string | null
-  /** Base64 of 32 bytes, from the environment; null when not given. */
+  /** Base64 of 32 bytes, or several of them, from the environment; null when not given. */
   readonly masterKey: Secret | null
+  readonly adminTokenFile: string | null
   readonly refreshIntervalMs: number
   /** `HOST` or `HOST:PORT` each. */
   readonly allowEndpoints: readonly string[]
@@ -72,16 +74,19 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
   }
   const state = await openStateDir(options.stateDir, { ...options, random: realRandom })
   const location = options.store ?? `sqlite:${path.join(state.path, 'gateway.db')}`
-  const store = await openStore({ ...outside, masterKey: state.masterKey }, location)
+  const store = await openStore({ ...outside, masterKey: state.readMasterKeys }, location)
+  // Of two gateways that share a folder only one has the address.
+  const gatewayId = `${state.gatewayId} ${options.listen}`
   const tracing = startTracing(outside, options.tracing)
+  const leaving = new AbortController()
+  const presence = keepPresence({ ...outside, store }, gatewayId, leaving.signal)
   try {
     const gateway = await startGateway(
       { ...outside, store, tracer: tracing.tracer },
       {
         listen: parseListen(options.listen),
         adminToken: state.adminToken,
-        // Of two gateways that share a folder only one has the address.
-        gatewayId: `${state.gatewayId} ${options.listen}`,
+        gatewayId,
         isAuthRequired: options.isAuthRequired,
         rules: {
           allowList: options.allowEndpoints,
@@ -101,6 +106,8 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     log.info('gateway.stopping')
     await gateway.close()
   } finally {
+    leaving.abort()
+    await presence
     await Promise.all([store.close(), tracing.stop()])
   }
   log.info('gateway.stopped')

@@ -1,56 +1,65 @@
 import { constants } from 'node:fs'
-import { access, chmod, link, mkdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
+import { access, chmod, link, mkdir, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
+import type { ReadMasterKeys } from '../store/key-ring.ts'
 import type { Random } from '../system/random.ts'
+import {
+  MASTER_KEY_FILE,
+  type MasterKeyPlace,
+  makeMasterKey,
+  masterKeysOf,
+} from './master-key-file.ts'
+import { readSecret, unusable } from './secret-file.ts'
 import { uuid } from './uuid.ts'
 
-const KEY_BYTES = 32
+const TOKEN_BYTES = 32
 
 /** The gateway's own files: owner-only, made on first start. */
 export interface StateDir {
   readonly path: string
-  readonly masterKey: Uint8Array
+  readonly readMasterKeys: ReadMasterKeys
   readonly adminToken: Secret
   /** Names the folder in the store; gateways that share it are told apart by their address. */
   readonly gatewayId: string
 }
 
+/** Where the gateway's own secrets are, when they are not in the state folder. */
+export interface StateDirOptions extends MasterKeyPlace {
+  readonly random: Random
+  /** Shared by gateways behind one address; null means a token of the folder's own. */
+  readonly adminTokenFile: string | null
+}
+
 /**
  * Opens the state folder (0700), making the master key and the admin token (0600) where they do not
- * exist yet. A master key that was handed in wins over the folder's own.
+ * exist yet. A master key or token that was handed in wins over the folder's own.
  *
  * @throws AppError `state_dir_unusable` or `invalid_argument`.
  */
-export async function openStateDir(
-  folder: string,
-  options: {
-    readonly random: Random
-    /** Base64 of 32 bytes, from the environment; null when not given. */
-    readonly masterKey: Secret | null
-    readonly masterKeyFile: string | null
-  },
-): Promise<StateDir> {
-  const { random } = options
+export async function openStateDir(folder: string, options: StateDirOptions): Promise<StateDir> {
+  const { random, adminTokenFile } = options
   await makeFolder(folder)
-  const keyFile = options.masterKeyFile ?? path.join(folder, 'master.key')
-  const makeKey = () => new Secret(Buffer.from(random.bytes(KEY_BYTES)).toString('base64'))
-  const makeToken = () => new Secret(Buffer.from(random.bytes(KEY_BYTES)).toString('base64url'))
-  const masterKey =
-    options.masterKey ??
-    (options.masterKeyFile === null
-      ? await readOrMake(keyFile, { make: makeKey, random })
-      : await readSecret(keyFile))
+  if (options.masterKey === null && options.masterKeyFile === null) {
+    await readOrMake(path.join(folder, MASTER_KEY_FILE), {
+      make: () => makeMasterKey(random),
+      random,
+    })
+  }
+  const readMasterKeys = masterKeysOf(folder, options)
+  await readMasterKeys()
+  const makeToken = () => new Secret(Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url'))
+  const makeId = () => new Secret(uuid(random))
   return {
     path: folder,
-    masterKey: decodeKey(masterKey, options.masterKey === null ? keyFile : 'OPENSHELL_MASTER_KEY'),
-    adminToken: await readOrMake(path.join(folder, 'admin.token'), { make: makeToken, random }),
+    readMasterKeys,
+    adminToken:
+      adminTokenFile === null
+        ? await readOrMake(path.join(folder, 'admin.token'), { make: makeToken, random })
+        : await readSecret(adminTokenFile),
     gatewayId: (
-      await readOrMake(path.join(folder, 'gateway.id'), {
-        make: () => new Secret(uuid(random)),
-        random,
-      })
+      await readOrMake(path.join(folder, 'gateway.id'), { make: makeId, random })
     ).reveal(),
   }
 }
@@ -105,34 +114,7 @@ async function writeOnce(
   }
 }
 
-async function readSecret(file: string): Promise<Secret> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw unusable(file, cause)
-  })
-  const secret = new Secret(text.trim())
-  if (!secret.isEmpty) return secret
-  throw new AppError('state_dir_unusable', `Cannot use "${file}": it is empty`, {
-    hint: 'Put back what was in it, or remove it together with the database that it belongs to',
-  })
-}
-
 function isMissing(error: unknown): boolean {
   const cause = error instanceof AppError ? error.cause : null
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-}
-
-function decodeKey(key: Secret, source: string): Uint8Array {
-  const bytes = Buffer.from(key.reveal(), 'base64')
-  if (bytes.byteLength === KEY_BYTES && /^[A-Za-z0-9+/]+={0,2}$/.test(key.reveal())) return bytes
-  throw new AppError('invalid_argument', `The master key in ${source} is not base64 of 32 bytes`, {
-    hint: 'Make one with: openssl rand -base64 32',
-  })
-}
-
-function unusable(place: string, cause: unknown): AppError {
-  const reason = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
-  return new AppError('state_dir_unusable', `Cannot use "${place}"${reason}`, {
-    cause,
-    hint: 'Make it readable and its folder writable for the gateway, or name others with --state-dir and --master-key-file',
-  })
 }

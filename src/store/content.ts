@@ -52,7 +52,8 @@ export function readCandidate(
   return { material: new Map(secrets), config: stringMap(config, what) }
 }
 
-function candidateContext(providerId: string): string {
+/** Where a candidate belongs; its envelope opens nowhere else. */
+export function candidateContext(providerId: string): string {
   return `candidate/${providerId}`
 }
 

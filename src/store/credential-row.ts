@@ -62,6 +62,9 @@ interface ReadCredential {
 /**
  * Reads a row. What can be had anew does not make it unreadable: a token, a failure or a history that
  * is damaged is left out.
+ *
+ * @throws AppError `wrong_master_key` for a token that is whole and opens for other gateways: it is not
+ * lost.
  */
 export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential {
   const what = nameOf(row)
@@ -69,7 +72,7 @@ export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential
     try {
       return read()
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
+      if (!(error instanceof AppError) || error.code === 'wrong_master_key') throw error
       return nothing
     }
   }
@@ -100,7 +103,7 @@ export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential
 }
 
 /** Where a token belongs; its envelope opens nowhere else. */
-function tokenContext(providerId: string, key: string): string {
+export function tokenContext(providerId: string, key: string): string {
   return `token/${providerId}/${key}`
 }
 

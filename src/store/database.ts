@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Clock } from '../system/clock.ts'
+import type { KeyRing } from './key-ring.ts'
 import type { Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
 
@@ -14,6 +15,7 @@ export interface Database {
 /** What the query code needs. */
 export interface StoreContext {
   readonly database: Database
+  readonly ring: KeyRing
   readonly sealer: Sealer
   readonly clock: Clock
 }

@@ -12,7 +12,7 @@ export async function getGatewaySecret(
     .select('envelope')
     .where('name', '=', name)
     .executeTakeFirst()
-  return row === undefined ? null : sealer.unseal(row.envelope, placeOf(name))
+  return row === undefined ? null : sealer.unseal(row.envelope, gatewaySecretContext(name))
 }
 
 /** See `Store.putGatewaySecret`. Of several gateways that store at once, all answer the first's. */
@@ -23,7 +23,7 @@ export async function putGatewaySecret(
 ): Promise<Secret> {
   await context.database.db
     .insertInto('gateway_secrets')
-    .values({ name, envelope: context.sealer.seal(value, placeOf(name)) })
+    .values({ name, envelope: context.sealer.seal(value, gatewaySecretContext(name)) })
     .onConflict(conflict => conflict.column('name').doNothing())
     .execute()
   const standing = await getGatewaySecret(context, name)
@@ -31,6 +31,7 @@ export async function putGatewaySecret(
   return standing
 }
 
-function placeOf(name: string): string {
+/** Where a secret of the gateway's own belongs; its envelope opens nowhere else. */
+export function gatewaySecretContext(name: string): string {
   return `gateway/${name}`
 }

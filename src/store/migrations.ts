@@ -2,33 +2,41 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { AppError } from '../core/errors.ts'
 import type { Database } from './database.ts'
+import { addOperations } from './operations-migration.ts'
 
 /** A change of the schema; it runs in a transaction of its own on both databases. */
 type Step = (db: Kysely<unknown>, kind: Database['kind']) => Promise<void>
+
+/** The step that made the tables of `addOperations`. */
+export const OPERATIONS_STEP = '0006'
 
 /** In this order, by name. A released step is never edited: a change is a new one. */
 const STEPS: Readonly<Record<string, Step>> = {
   '0001': createTables,
   '0002': addCandidatesAndHistory,
+  [OPERATIONS_STEP]: addOperations,
 }
 
 /**
- * Whether the database has tables already.
+ * The steps that the database has gone; none when it has no tables yet.
  *
  * @throws AppError `store_unavailable` when a newer version of this program made them.
  */
-export async function hasSchema(database: Database): Promise<boolean> {
+export async function stepsOf(database: Database): Promise<ReadonlySet<string>> {
   const migrations = await createMigrator(database).getMigrations()
-  if (migrations.every(one => one.executedAt === undefined)) return false
+  if (migrations.every(one => one.executedAt === undefined)) return new Set()
   const rows = await database.db.selectFrom('openshell_migrations').select('name').execute()
   const foreign = rows.find(row => !Object.hasOwn(STEPS, row.name))
-  if (foreign === undefined) return true
+  if (foreign === undefined) return new Set(rows.map(row => row.name))
   throw new AppError(
     'store_unavailable',
     `The database "${database.location}" has schema ${foreign.name}, which this version does not know`,
     { hint: 'A newer version wrote it: start that version, or choose another --store' },
   )
 }
+
+/** The newest step that this version knows. */
+export const NEWEST_STEP = Object.keys(STEPS).sort().at(-1) ?? ''
 
 /** Brings the schema to the newest version. Safe when several gateways start at the same time. */
 export async function migrate(database: Database): Promise<void> {

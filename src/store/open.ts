@@ -1,24 +1,21 @@
 import { AppError } from '../core/errors.ts'
-import { Secret } from '../core/secret.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Random } from '../system/random.ts'
 import type { Database, StoreContext } from './database.ts'
-import { getGatewaySecret, putGatewaySecret } from './gateway-secrets.ts'
-import { hasSchema, migrate } from './migrations.ts'
+import { openKeyRing, type ReadMasterKeys } from './key-ring.ts'
+import { followKeys, sealCheck } from './master-keys.ts'
+import { migrate, OPERATIONS_STEP, stepsOf } from './migrations.ts'
 import { createSealer } from './seal.ts'
 import { createSqlStore } from './sql-store.ts'
 import type { Store } from './store.ts'
 import { orStoreUnavailable } from './trouble.ts'
 
-/** The gateway secret that only the right master key opens. */
-const CHECK_NAME = 'master-key-check'
-
 /** What the store is given. */
-interface StoreDeps {
+export interface StoreDeps {
   readonly clock: Clock
   readonly random: Random
-  /** 32 bytes. */
-  readonly masterKey: Uint8Array
+  /** 32 bytes, or how to read all that are held. */
+  readonly masterKey: Uint8Array | ReadMasterKeys
 }
 
 /**
@@ -32,16 +29,32 @@ interface StoreDeps {
  * for another location, `invalid_config` for a master key of another length.
  */
 export async function openStore(deps: StoreDeps, location: string): Promise<Store> {
-  const sealer = createSealer(deps.masterKey, deps.random)
-  const database = await openDatabase(location, deps.clock)
-  const context = { database, sealer, clock: deps.clock }
+  const context = await openContext(deps, location)
+  await orClosed(context, () => prepare(context))
+  return createSqlStore(context)
+}
+
+/** An open database and the keys to it; its schema is as it was found. */
+export async function openContext(deps: StoreDeps, location: string): Promise<StoreContext> {
+  const { masterKey, clock, random } = deps
+  const ring = await openKeyRing(
+    typeof masterKey === 'function' ? masterKey : async () => [masterKey],
+  )
+  const database = await openDatabase(location, clock)
+  return { database, ring, sealer: createSealer(ring, random), clock }
+}
+
+/** Closes the database again when it is not fit for use. */
+export async function orClosed(
+  { database }: StoreContext,
+  work: () => Promise<void>,
+): Promise<void> {
   try {
-    await orStoreUnavailable(database.location, () => prepare(context))
+    await orStoreUnavailable(database.location, work)
   } catch (error) {
     await database.db.destroy()
     throw error
   }
-  return createSqlStore(context)
 }
 
 async function openDatabase(location: string, clock: Clock): Promise<Database> {
@@ -58,22 +71,9 @@ async function openDatabase(location: string, clock: Clock): Promise<Database> {
 
 async function prepare(context: StoreContext): Promise<void> {
   // Before the schema is touched, because a wrong key must leave no trace.
-  if (await hasSchema(context.database)) {
-    await checkMasterKey(context, () => getGatewaySecret(context, CHECK_NAME))
-  }
+  const steps = await stepsOf(context.database)
+  if (steps.size > 0) await followKeys(context, { hasRetiredKeys: steps.has(OPERATIONS_STEP) })
   await migrate(context.database)
-  await checkMasterKey(context, () => putGatewaySecret(context, CHECK_NAME, new Secret(CHECK_NAME)))
-}
-
-async function checkMasterKey(
-  { database }: StoreContext,
-  read: () => Promise<Secret | null>,
-): Promise<void> {
-  try {
-    await read()
-  } catch (error) {
-    if (!(error instanceof AppError && error.code === 'wrong_master_key')) throw error
-    const message = `The master key does not open the database "${database.location}"`
-    throw new AppError('wrong_master_key', message, { hint: error.hint, cause: error })
-  }
+  await sealCheck(context)
+  await followKeys(context)
 }

@@ -250,12 +250,15 @@ function readProvider(rows: ProviderRows, sealer: Sealer): ReadProvider {
   }
 }
 
-/** A candidate that cannot be read is left out: what serves does not suffer for what is only tried. */
+/**
+ * A candidate that cannot be read is left out: what serves does not suffer for what is only tried. One
+ * that other gateways can read is not lost, and throws.
+ */
 function candidateOf(row: ProvidersTable, sealer: Sealer): ProviderContent | null {
   try {
     return readCandidate(row.id, row.candidate_envelope, sealer)
   } catch (error) {
-    if (!(error instanceof AppError)) throw error
+    if (!(error instanceof AppError) || error.code === 'wrong_master_key') throw error
     return null
   }
 }

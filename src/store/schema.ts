@@ -81,6 +81,28 @@ interface GatewaySecretsTable {
   readonly envelope: string
 }
 
+/** Master keys that sealed before. */
+interface RetiredMasterKeysTable {
+  readonly id: string
+  readonly retired_at_ms: number
+  /** Null as long as envelopes under it may be left. */
+  readonly emptied_at_ms: number | null
+}
+
+/** One row a gateway at work. */
+interface GatewaysTable {
+  readonly id: string
+  /** The ids of the master keys that it holds, separated by blanks. */
+  readonly master_key_ids: string
+  readonly seen_at_ms: number
+}
+
+/** What was done with the store as a whole: `moved` away. */
+interface StoreMarksTable {
+  readonly name: string
+  readonly at_ms: number
+}
+
 /** Which migrations ran; Kysely's `Migrator` writes it. */
 interface MigrationsTable {
   readonly name: string
@@ -94,5 +116,8 @@ export interface Schema {
   readonly routes: RoutesTable
   readonly sandboxes: SandboxesTable
   readonly gateway_secrets: GatewaySecretsTable
+  readonly retired_master_keys: RetiredMasterKeysTable
+  readonly gateways: GatewaysTable
+  readonly store_marks: StoreMarksTable
   readonly openshell_migrations: MigrationsTable
 }

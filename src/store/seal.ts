@@ -1,16 +1,9 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createSecretKey,
-  hkdfSync,
-  type KeyObject,
-} from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 import type { Random } from '../system/random.ts'
+import { KEY_BYTES, type KeyRing } from './key-ring.ts'
 
-const KEY_BYTES = 32
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const SEALED_KEY_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
@@ -23,66 +16,94 @@ export interface Sealer {
   /**
    * Opens an envelope that was sealed for `context`.
    *
-   * @throws AppError `wrong_master_key` when another master key sealed it, `store_unavailable` when
-   * it is damaged or was sealed for another place.
+   * @throws AppError `wrong_master_key` when a master key sealed it that is not in the ring,
+   * `store_unavailable` when it is damaged or was sealed for another place.
    */
   unseal(envelope: string, context: string): Secret
+  /**
+   * The same secret under the key that seals now: only the data key is wrapped anew. Throws as
+   * `unseal` does.
+   */
+  rewrap(envelope: string, context: string): string
 }
 
 /**
  * Envelope encryption with AES-256-GCM (NIST SP 800-38D): each secret has a random data key of its
- * own, and the 32-byte master key wraps that. An envelope is the text
+ * own, and a 32-byte master key wraps that. An envelope is the text
  * `v1.<master key id>.<base64url of wrapped key and sealed secret>`. The context is associated data
  * of both layers, so that an envelope moved to another row does not open.
- *
- * @throws AppError `invalid_config` when the master key does not have 32 bytes.
  */
-export function createSealer(masterKey: Uint8Array, random: Random): Sealer {
-  if (masterKey.length !== KEY_BYTES) {
-    throw new AppError(
-      'invalid_config',
-      `The master key has ${masterKey.length} bytes, ${KEY_BYTES} are needed`,
-    )
+export function createSealer(ring: KeyRing, random: Random): Sealer {
+  const wrap = (dataKey: Uint8Array, sealed: Uint8Array, context: string): string => {
+    const { id, key } = ring.sealing()
+    const wrapped = encrypt(key, dataKey, random.bytes(NONCE_BYTES), keyData(id, context))
+    return `v1.${id}.${Buffer.concat([wrapped, sealed]).toString('base64url')}`
   }
-  const key = createSecretKey(masterKey)
-  const keyId = masterKeyId(key)
   return {
     seal(secret, context) {
       const dataKey = random.bytes(KEY_BYTES)
-      const wrapped = encrypt(key, dataKey, random.bytes(NONCE_BYTES), keyData(keyId, context))
       const sealed = encrypt(
         createSecretKey(dataKey),
         Buffer.from(secret.reveal(), 'utf8'),
         random.bytes(NONCE_BYTES),
         secretData(context),
       )
+      const envelope = wrap(dataKey, sealed, context)
       dataKey.fill(0)
-      return `v1.${keyId}.${Buffer.concat([wrapped, sealed]).toString('base64url')}`
+      return envelope
     },
     unseal(envelope, context) {
-      const [, sealedBy, text] = ENVELOPE.exec(envelope) ?? []
-      if (sealedBy === undefined || text === undefined) throw damaged(context)
-      if (sealedBy !== keyId) throw sealedByOther(context, { sealedBy, keyId })
-      const bytes = Buffer.from(text, 'base64url')
-      const isWhole = bytes.length >= SEALED_KEY_BYTES + NONCE_BYTES + TAG_BYTES
-      // Node decodes base64url leniently; only what `seal` would write is an envelope.
-      if (!isWhole || bytes.toString('base64url') !== text) throw damaged(context)
-      try {
-        const wrapped = bytes.subarray(0, SEALED_KEY_BYTES)
-        const dataKey = createSecretKey(decrypt(key, wrapped, keyData(keyId, context)))
-        const sealed = bytes.subarray(SEALED_KEY_BYTES)
-        return new Secret(decrypt(dataKey, sealed, secretData(context)).toString('utf8'))
-      } catch (cause) {
-        throw damaged(context, cause)
-      }
+      const { dataKey, sealed } = open(ring, envelope, context)
+      return new Secret(openSealed(dataKey, sealed, context).toString('utf8'))
+    },
+    rewrap(envelope, context) {
+      const { dataKey, sealed } = open(ring, envelope, context)
+      // What cannot be opened afterwards must not look like something that can.
+      openSealed(dataKey, sealed, context).fill(0)
+      const fresh = wrap(dataKey, sealed, context)
+      dataKey.fill(0)
+      return fresh
     },
   }
 }
 
-/** Names a master key without telling anything about it: a hash of a key derived from it. */
-function masterKeyId(key: KeyObject): string {
-  const derived = hkdfSync('sha256', key, '', 'openshell master key id v1', KEY_BYTES)
-  return createHash('sha256').update(Buffer.from(derived)).digest('hex').slice(0, 8)
+/** The id of the master key that an envelope names; null when it is no envelope. */
+export function sealedBy(envelope: string): string | null {
+  return ENVELOPE.exec(envelope)?.[1] ?? null
+}
+
+/** Unwraps the data key of an envelope. */
+function open(
+  ring: KeyRing,
+  envelope: string,
+  context: string,
+): { readonly dataKey: Buffer; readonly sealed: Buffer } {
+  const [, keyId, text] = ENVELOPE.exec(envelope) ?? []
+  if (keyId === undefined || text === undefined) throw damaged(context)
+  const masterKey = ring.find(keyId)
+  if (masterKey === null) {
+    // Nothing whole is left under a key that was emptied.
+    throw ring.isEmptied(keyId) ? damaged(context) : sealedByOther(context, { keyId, ring })
+  }
+  const bytes = Buffer.from(text, 'base64url')
+  const isWhole = bytes.length >= SEALED_KEY_BYTES + NONCE_BYTES + TAG_BYTES
+  // Node decodes base64url leniently; only what `seal` would write is an envelope.
+  if (!isWhole || bytes.toString('base64url') !== text) throw damaged(context)
+  try {
+    const wrapped = bytes.subarray(0, SEALED_KEY_BYTES)
+    const dataKey = decrypt(masterKey.key, wrapped, keyData(keyId, context))
+    return { dataKey, sealed: bytes.subarray(SEALED_KEY_BYTES) }
+  } catch (cause) {
+    throw damaged(context, cause)
+  }
+}
+
+function openSealed(dataKey: Uint8Array, sealed: Uint8Array, context: string): Buffer {
+  try {
+    return decrypt(createSecretKey(dataKey), sealed, secretData(context))
+  } catch (cause) {
+    throw damaged(context, cause)
+  }
 }
 
 function keyData(keyId: string, context: string): Buffer {
@@ -116,11 +137,12 @@ function damaged(context: string, cause?: unknown): AppError {
 
 function sealedByOther(
   context: string,
-  ids: { readonly sealedBy: string; readonly keyId: string },
+  { keyId, ring }: { readonly keyId: string; readonly ring: KeyRing },
 ): AppError {
+  const held = ring.ids().join(', ')
   return new AppError(
     'wrong_master_key',
-    `Cannot unseal "${context}": master key ${ids.sealedBy} sealed it, this is ${ids.keyId}`,
-    { hint: 'Start the gateway with the master key that this database was made with' },
+    `Cannot unseal "${context}": master key ${keyId} sealed it, held is ${held}`,
+    { hint: 'Give the gateway the master key that this was sealed with' },
   )
 }

@@ -1,7 +1,7 @@
-import { sql } from 'kysely'
 import * as credentials from './credentials.ts'
 import type { StoreContext } from './database.ts'
 import * as secrets from './gateway-secrets.ts'
+import { announce, followKeys, underCurrentKey, withdraw } from './master-keys.ts'
 import * as providers from './providers.ts'
 import * as routes from './routes.ts'
 import * as sandboxes from './sandboxes.ts'
@@ -11,7 +11,8 @@ import { orStoreUnavailable } from './trouble.ts'
 /** The Store over an open database whose schema stands. One query code serves both databases. */
 export function createSqlStore(context: StoreContext): Store {
   const { db, location } = context.database
-  const run = <T>(work: () => Promise<T>): Promise<T> => orStoreUnavailable(location, work)
+  const run = <T>(work: () => Promise<T>): Promise<T> =>
+    orStoreUnavailable(location, () => underCurrentKey(context, work))
   return {
     createProvider: (provider, rows) =>
       run(() => providers.createProvider(context, provider, rows)),
@@ -53,7 +54,10 @@ export function createSqlStore(context: StoreContext): Store {
     getGatewaySecret: name => run(() => secrets.getGatewaySecret(context, name)),
     putGatewaySecret: (name, value) => run(() => secrets.putGatewaySecret(context, name, value)),
 
-    ping: () => run(async () => void (await sql`select 1`.execute(db))),
+    announce: gateway => run(() => announce(context, gateway)),
+    withdraw: gateway => run(() => withdraw(context, gateway)),
+
+    ping: () => run(() => followKeys(context)),
     close: () => run(() => db.destroy()),
   }
 }

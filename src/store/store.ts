@@ -135,7 +135,18 @@ export interface Store {
   /** Stores one if none has that name yet; answers the one that stands. */
   putGatewaySecret(name: string, value: Secret): Promise<Secret>
 
-  /** Throws `store_unavailable` when the database does not answer a trivial question. */
+  /**
+   * Says in the database that a gateway is at work and which master keys it holds; takes up keys that it
+   * was given since. Throws what reading them throws, after all of that.
+   */
+  announce(gateway: string): Promise<void>
+  /** Ends what `announce` said. */
+  withdraw(gateway: string): Promise<void>
+
+  /**
+   * Throws `store_unavailable` when the database does not answer a small question, `wrong_master_key`
+   * when it is sealed with a master key that is not held.
+   */
   ping(): Promise<void>
   close(): Promise<void>
 }

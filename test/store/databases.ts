@@ -5,7 +5,7 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { TestContext } from 'node:test'
 import { Client } from 'pg'
-import { openStore } from '../../src/store/open.ts'
+import { openStore, type StoreDeps } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
@@ -98,18 +98,21 @@ export function handClock(startMs: number): HandClock {
 export interface TestStore {
   readonly store: Store
   readonly location: string
-  readonly masterKey: Uint8Array
+  readonly masterKey: StoreDeps['masterKey']
   readonly clock: HandClock
   /** Opens the same database once more, as another gateway does. */
-  openAgain(masterKey?: Uint8Array): Promise<Store>
+  openAgain(masterKey?: StoreDeps['masterKey']): Promise<Store>
 }
 
 /** A store on a new database; the test's end closes all that it opened. */
-export async function newStore(t: TestContext, database: TestDatabase): Promise<TestStore> {
+export async function newStore(
+  t: TestContext,
+  database: TestDatabase,
+  masterKey: StoreDeps['masterKey'] = randomBytes(32),
+): Promise<TestStore> {
   const location = await database.newLocation()
-  const masterKey = randomBytes(32)
   const clock = handClock(1_000_000)
-  const openAgain = async (key: Uint8Array = masterKey) => {
+  const openAgain = async (key = masterKey) => {
     const store = await openStore({ clock, random: realRandom, masterKey: key }, location)
     t.after(() => store.close())
     return store

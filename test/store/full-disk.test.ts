@@ -8,6 +8,7 @@ import path from 'node:path'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
 import { Secret } from '../../src/core/secret.ts'
+import { openKeyRing } from '../../src/store/key-ring.ts'
 import { openStore } from '../../src/store/open.ts'
 import { createSealer } from '../../src/store/seal.ts'
 import { createSqlStore } from '../../src/store/sql-store.ts'
@@ -35,8 +36,9 @@ async function openOnDisk() {
   await made.createProvider(provider, [aCredential(provider, { token: aToken() })])
   await made.close()
   const database = await openSqlite(file, realClock)
-  const sealer = createSealer(masterKey, realRandom)
-  const store = createSqlStore({ database, sealer, clock: realClock })
+  const ring = await openKeyRing(async () => [masterKey])
+  const sealer = createSealer(ring, realRandom)
+  const store = createSqlStore({ database, ring, sealer, clock: realClock })
   const pragma = async (text: string): Promise<Readonly<Record<string, unknown>>> => {
     const { rows } = await sql<
       Readonly<Record<string, unknown>>

@@ -14,6 +14,7 @@ import { openCases } from './open-cases.ts'
 import { gatewaySecretCases, routeCases, sandboxCases } from './other-cases.ts'
 import { postgresCases } from './postgres-cases.ts'
 import { providerCases } from './provider-cases.ts'
+import { rekeyCases } from './rekey-cases.ts'
 import { upgradeCases } from './upgrade-cases.ts'
 
 const DATABASES = [sqlite, postgres]
@@ -31,6 +32,7 @@ for (const database of DATABASES) {
     describe('sandboxes', () => sandboxCases(database))
     describe('gateway secrets', () => gatewaySecretCases(database))
     describe('opening', () => openCases(database))
+    describe('rekeying', () => rekeyCases(database))
     describe('upgrades', () => upgradeCases(database))
     if (database === postgres) describe('the server', postgresCases)
 

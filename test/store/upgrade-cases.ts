@@ -6,14 +6,29 @@ import { Secret } from '../../src/core/secret.ts'
 import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, present, revealed, rotation } from './records.ts'
 
-/** Takes away what the second step of the schema added, so that what the first made is left. */
-const TO_FIRST_STEP = [
+const FENCED = ['providers', 'provider_secrets', 'credentials', 'gateway_secrets']
+
+/** Takes away what the later steps of the schema added, so that what the first made is left. */
+const toFirstStep = (database: TestDatabase) => [
+  ...FENCED.flatMap(table =>
+    ['insert', 'update'].map(event => {
+      const name = (rule: string) => `${table}_${rule}_${event}`
+      const drop = (one: string) =>
+        database.name === 'SQLite'
+          ? `drop trigger if exists ${one}`
+          : `drop function if exists ${one} cascade`
+      return [drop(name('key')), drop(name('moved'))]
+    }),
+  ).flat(),
+  ...['retired_master_keys', 'gateways', 'store_marks'].map(table => `drop table ${table}`),
   'alter table providers drop column candidate_envelope',
   ...['spends', 'candidate_spends', 'candidate_due_at_ms', 'candidate_failure', 'history'].map(
     column => `alter table credentials drop column ${column}`,
   ),
-  `delete from openshell_migrations where name = '0002'`,
+  `delete from openshell_migrations where name > '0001'`,
 ]
+
+const ALL_STEPS = ['0001', '0002', '0006']
 
 const FAILURE: Failure = {
   ...{ class: 'T', code: 'down', message: 'Down', advice: 'Wait' },
@@ -46,7 +61,7 @@ export function upgradeCases(database: TestDatabase): void {
     await store.createSandbox(sandbox)
     await store.putGatewaySecret('signing-key', new Secret('the key'))
     await store.close()
-    for (const statement of TO_FIRST_STEP) await database.run(location, statement)
+    for (const statement of toFirstStep(database)) await database.run(location, statement)
     return { ...opened, provider, credential, parked, route, sandbox }
   }
   const stepsOf = async (location: string) => {
@@ -58,7 +73,7 @@ export function upgradeCases(database: TestDatabase): void {
     const old = await written(t)
     assert.deepEqual(await stepsOf(old.location), ['0001'])
     const store = await old.openAgain()
-    assert.deepEqual(await stepsOf(old.location), ['0001', '0002'])
+    assert.deepEqual(await stepsOf(old.location), ALL_STEPS)
     const { provider, credential, parked } = old
     assert.deepEqual(revealed(await store.getProvider('default', 'my-vertex')), revealed(provider))
     assert.deepEqual(revealed(await store.listCredentials(provider.id)), [revealed(credential)])
@@ -99,7 +114,7 @@ export function upgradeCases(database: TestDatabase): void {
     const old = await written(t)
     const stores = await Promise.all(Array.from({ length: 4 }, () => old.openAgain()))
     for (const store of stores) assert.ok(await store.getProvider('default', 'my-vertex'))
-    assert.deepEqual(await stepsOf(old.location), ['0001', '0002'])
+    assert.deepEqual(await stepsOf(old.location), ALL_STEPS)
   })
 
   test('with a wrong master key an old database stays as it is', async t => {
