@@ -170,9 +170,10 @@ async function walk(
   } while (after !== null)
 }
 
+/** The primary key of a row; the second part is empty where there is one column. */
 interface RowKey {
-  readonly first: string
-  readonly second: string
+  readonly key_one: string
+  readonly key_two: string
 }
 
 type SealedRow = RowKey & { readonly envelope: string }
@@ -191,7 +192,7 @@ async function rewrapBatch(
     }).execute(db)
     const unreadable: string[] = []
     const fresh = found.rows.flatMap(row => {
-      const context = column.contextOf(row.first, row.second)
+      const context = column.contextOf(row.key_one, row.key_two)
       try {
         return [{ ...row, rewrapped: sealer.rewrap(row.envelope, context) }]
       } catch (error) {
@@ -215,9 +216,9 @@ function selectForeign(
   const [first, second] = keys.map(key => sql.ref(key))
   const columns = second === undefined ? first : sql`${first}, ${second}`
   const values =
-    second === undefined ? sql`${after?.first}` : sql`${after?.first}, ${after?.second}`
+    second === undefined ? sql`${after?.key_one}` : sql`${after?.key_one}, ${after?.key_two}`
   return sql<SealedRow>`
-    select ${first} first, ${second ?? sql`''`} second, ${sql.ref(column)} envelope
+    select ${first} key_one, ${second ?? sql`''`} key_two, ${sql.ref(column)} envelope
     from ${sql.table(table)}
     where ${foreignTo(column, keyId)} ${after === null ? sql`` : sql`and (${columns}) > (${values})`}
     order by ${columns} limit ${sql.lit(BATCH_ROWS)} ${isLocking ? sql`for update skip locked` : sql``}`
@@ -233,14 +234,14 @@ function updateRows(
   rows: readonly (SealedRow & { readonly rewrapped: string })[],
 ) {
   const values = rows.map(
-    row => sql`(${row.first}, ${row.second}, ${row.envelope}, ${row.rewrapped})`,
+    row => sql`(${row.key_one}, ${row.key_two}, ${row.envelope}, ${row.rewrapped})`,
   )
   const [first, second] = keys.map(key => sql.ref(`${table}.${key}`))
-  const sameSecond = second === undefined ? sql`` : sql`and ${second} = fresh.second`
-  const fresh = sql`with fresh (first, second, sealed, rewrapped) as (values ${sql.join(values)})`
+  const sameSecond = second === undefined ? sql`` : sql`and ${second} = fresh.key_two`
+  const fresh = sql`with fresh (key_one, key_two, sealed, rewrapped) as (values ${sql.join(values)})`
   return sql`${fresh}
     update ${sql.table(table)} set ${sql.ref(column)} = fresh.rewrapped from fresh
-    where ${first} = fresh.first ${sameSecond} and ${sql.ref(`${table}.${column}`)} = fresh.sealed`
+    where ${first} = fresh.key_one ${sameSecond} and ${sql.ref(`${table}.${column}`)} = fresh.sealed`
 }
 
 /** How many envelopes another key than the sealing one sealed. */
