@@ -37,6 +37,7 @@ const credential = (rest: Partial<Credential>): Credential => ({
   history: [],
   claimedBy: '',
   claimedUntilMs: 0,
+  claimedFrom: '',
   ...rest,
 })
 

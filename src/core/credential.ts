@@ -49,6 +49,8 @@ export interface Credential {
   /** Which gateway mints now, and until when its claim holds; '' and 0 when none does. */
   readonly claimedBy: string
   readonly claimedUntilMs: number
+  /** Whose claim ran out without a word before this one was taken; '' when none did. */
+  readonly claimedFrom: string
 }
 
 /** What a person sees of a credential's life. */

@@ -14,7 +14,7 @@ export interface BundleCache {
   current(workspace: string): Promise<Bundle>
   /** The bundle that was built last, whatever became of its tokens since; null before the first. */
   newest(workspace: string): Bundle | null
-  /** Something that the bundle is made of has changed: builds it anew. */
+  /** Something that the bundle is made of has changed: builds it anew, if anyone has asked for it. */
   invalidate(workspace: string): void
   /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>
@@ -93,7 +93,9 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
     },
     newest: workspace => slots.get(workspace)?.bundle ?? null,
     invalidate(workspace) {
-      slotOf(workspace).isDirty = true
+      const slot = slots.get(workspace)
+      if (slot === undefined) return
+      slot.isDirty = true
       rebuildSoon(workspace)
     },
     async run(signal) {

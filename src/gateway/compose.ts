@@ -27,6 +27,7 @@ import { createHttp } from './http.ts'
 import type { Identity } from './identity.ts'
 import { inferenceRpcs } from './inference-service.ts'
 import { createMetrics } from './metrics.ts'
+import { followOtherGateways } from './other-gateways.ts'
 import { createProviderDesk } from './provider-desk.ts'
 import { providerRpcs } from './provider-service.ts'
 import { refreshRpcs } from './refresh-service.ts'
@@ -136,12 +137,19 @@ export async function composeGateway(
       onRejected: metrics.credentials.rejected,
     }),
   ]
+  // What others change while this one begins is told when it runs.
+  const since = await store.readChanges()
   await reporting.begin()
   return {
     rpcs,
     http: createHttp({ health, metrics, log }),
     async run() {
-      await Promise.all([task.run(stopping), delivery.run(stopping)])
+      const others = { store, clock, log, identity, delivery, task, reporting }
+      await Promise.all([
+        task.run(stopping),
+        delivery.run(stopping),
+        followOtherGateways(others, since, stopping),
+      ])
     },
   }
 }

@@ -32,6 +32,10 @@ const STATES: readonly CredentialState[] = [
 export interface CredentialMetrics {
   /** A provider's credentials as they stand in the store; none of one that is gone. */
   stand(provider: Named, credentials: readonly Credential[]): void
+  /** A provider that was deleted. */
+  gone(providerId: string): void
+  /** The providers of a workspace, or of all, that have numbers. */
+  known(workspace: string | null): readonly string[]
   /** An attempt; of a first one, `stand` was told before. */
   attempted(event: RefreshEvent): void
   /** A router reported that the vendor refused the provider's token. */
@@ -84,6 +88,11 @@ export function createCredentialMetrics(
       if (credential === undefined) ledgers.delete(provider.id)
       else take(provider, credential)
     },
+    gone: providerId => void ledgers.delete(providerId),
+    known: workspace =>
+      [...ledgers].flatMap(([id, { labels }]) =>
+        workspace === null || labels.workspace === workspace ? [id] : [],
+      ),
     attempted({ provider, cause: { reason }, outcome, elapsedMs }) {
       mintSeconds.observe({ type: provider.type }, elapsedMs / 1_000)
       const isStored = reason !== 'first' && outcome.kind !== 'discarded'

@@ -16,7 +16,9 @@ export interface Delivery {
   /** Begins to serve a watching router. */
   watch(sandbox: SandboxRecord, router: Router): WatchSession
   /** The sandbox was deleted: its routers get nothing more. */
-  dismiss(sandbox: SandboxRecord): void
+  dismiss(sandbox: Pick<SandboxRecord, 'id' | 'workspace'>): void
+  /** The sandboxes that have routers here. */
+  sandboxIds(workspace: string): readonly string[]
   /** Something that the workspace's bundle is made of has changed. */
   changed(workspace: string): void
   /** How far the workspace's bundle has come. */
@@ -127,6 +129,7 @@ export function createDelivery(deps: {
       roster.forget(workspace, id)
       for (const member of [...roster.members(workspace)]) if (member.sandboxId === id) member.end()
     },
+    sandboxIds: roster.sandboxIds,
     changed: cache.invalidate,
     reach,
     reaches: () =>

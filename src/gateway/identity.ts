@@ -11,13 +11,11 @@ import type { SandboxRecord } from '../core/provider.ts'
 import { Secret } from '../core/secret.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import { rememberSandboxes } from './known-sandboxes.ts'
 import { createNewest } from './newest.ts'
 
 /** Tokens and sandboxes remembered, so that a poll costs neither a signature check nor the store. */
 const REMEMBERED_MAX = 50_000
-
-/** A sandbox that was deleted through another gateway over the same store is found out this soon. */
-const SANDBOX_MS = 10_000
 
 const SUBJECT_PREFIX = 'spiffe://openshell/sandbox/'
 
@@ -38,20 +36,14 @@ export interface Identity {
    * one whose sandbox was deleted.
    */
   authenticate(authorization: string | null): Promise<Principal>
-  /** A sandbox was deleted: its tokens are refused from now on. */
-  forget(sandboxId: string): void
+  /** A sandbox was deleted, null for any: the store is asked again before a token of it is taken. */
+  forget(sandboxId: string | null): void
 }
 
 /** A token whose signature was checked. */
 interface Verified {
   readonly sandboxId: string
   readonly expiresAtMs: number
-}
-
-interface KnownSandbox {
-  readonly sandbox: SandboxRecord
-  /** On the monotonic clock. */
-  readonly untilMs: number
 }
 
 /** Opens the gateway's identity; its signing key is made once and sealed in the store. */
@@ -73,8 +65,7 @@ export async function openIdentity(deps: {
   const adminDigest = digest(deps.adminToken.reveal())
   // By the token's digest, so that a dump of the memory holds no token.
   const verified = createNewest<Verified>(REMEMBERED_MAX)
-  const sandboxes = createNewest<KnownSandbox>(REMEMBERED_MAX)
-  let deletions = 0
+  const sandboxes = rememberSandboxes(deps, REMEMBERED_MAX)
 
   const sandboxIdOf = async (token: string, tokenDigest: Buffer): Promise<string> => {
     const place = tokenDigest.toString('base64')
@@ -97,19 +88,6 @@ export async function openIdentity(deps: {
     return sandboxId
   }
 
-  const sandboxOf = async (id: string): Promise<SandboxRecord | null> => {
-    const nowMs = deps.clock.monotonicMs()
-    const known = sandboxes.get(id)
-    if (known !== undefined && nowMs < known.untilMs) return known.sandbox
-    const before = deletions
-    const sandbox = await deps.store.getSandboxById(id)
-    // One that is deleted during the reading must not be remembered after it.
-    if (sandbox !== null && before === deletions) {
-      sandboxes.set(id, { sandbox, untilMs: nowMs + SANDBOX_MS })
-    }
-    return sandbox
-  }
-
   return {
     async issueSandboxToken(sandbox) {
       const token = await new SignJWT({ sandbox_id: sandbox.id })
@@ -127,14 +105,11 @@ export async function openIdentity(deps: {
       if (token === undefined) throw new AppError('unauthenticated', 'Expected "Bearer TOKEN"')
       const tokenDigest = digest(token)
       if (timingSafeEqual(tokenDigest, adminDigest)) return { kind: 'admin' }
-      const sandbox = await sandboxOf(await sandboxIdOf(token, tokenDigest))
+      const sandbox = await sandboxes.find(await sandboxIdOf(token, tokenDigest))
       if (sandbox !== null) return { kind: 'sandbox', sandbox }
       throw new AppError('not_found', 'The sandbox of this token was deleted')
     },
-    forget(sandboxId) {
-      deletions += 1
-      sandboxes.delete(sandboxId)
-    },
+    forget: sandboxes.forget,
   }
 }
 

@@ -15,3 +15,10 @@ test('the newest are kept, up to the limit; what is set again is new again', () 
   newest.set('b', 5)
   assert.deepEqual(kept(), [null, 5, 4])
 })
+
+test('all are forgotten at once', () => {
+  const newest = createNewest<number>(2)
+  newest.set('a', 1)
+  newest.clear()
+  assert.equal(newest.get('a'), undefined)
+})

@@ -3,6 +3,7 @@ export interface Newest<T> {
   get(name: string): T | undefined
   set(name: string, value: T): void
   delete(name: string): void
+  clear(): void
 }
 
 /** Makes an empty memory for `countMax` things, at least one. */
@@ -17,5 +18,6 @@ export function createNewest<T>(countMax: number): Newest<T> {
       kept.set(name, value)
     },
     delete: name => void kept.delete(name),
+    clear: () => kept.clear(),
   }
 }

@@ -11,6 +11,8 @@ export interface Reporting {
   attempted(event: RefreshEvent): void
   /** A provider or its credentials were changed otherwise, or deleted. */
   changed(provider: DeletedProvider): void
+  /** Another gateway changed a provider; `id` null stands for any of the workspace's. */
+  changedElsewhere(change: { readonly workspace: string; readonly id: string | null }): void
   /** Tells of what stands already. */
   begin(): Promise<void>
 }
@@ -38,6 +40,22 @@ export function createReporting(deps: {
     return reading
   }
 
+  const standOne = async (id: string): Promise<void> => {
+    const provider = await store.getProviderById(id)
+    if (provider === null) metrics.gone(id)
+    else await stand(provider)
+  }
+  const standAll = async (workspace: string | null): Promise<void> => {
+    const gone = new Set(metrics.known(workspace))
+    for await (const { providers, damaged } of providerPages(store, workspace)) {
+      for (const { id } of [...providers, ...damaged]) gone.delete(id)
+      for (const provider of providers) await stand(provider)
+    }
+    for (const id of gone) metrics.gone(id)
+  }
+  /** What is about to be read because others changed it. */
+  const waiting = new Set<string>()
+
   return {
     attempted(event) {
       logAttempt(log, event, deps.clock.nowMs())
@@ -47,12 +65,16 @@ export function createReporting(deps: {
       void read(() => stand(event.provider)).then(() => metrics.attempted(event))
     },
     changed: provider => void read(() => stand(provider)),
-    begin: () =>
-      read(async () => {
-        for await (const { providers } of providerPages(store, null)) {
-          for (const provider of providers) await stand(provider)
-        }
-      }),
+    changedElsewhere({ workspace, id }) {
+      const place = `${workspace} ${id ?? ''}`
+      if (waiting.has(place)) return
+      waiting.add(place)
+      void read(async () => {
+        waiting.delete(place)
+        await (id === null ? standAll(workspace) : standOne(id))
+      })
+    },
+    begin: () => read(() => standAll(null)),
   }
 }
 

@@ -34,6 +34,8 @@ export interface Roster<Member extends Watcher> {
   /** A sandbox is gone; its polls count no more. */
   forget(workspace: string, sandboxId: string): void
   reach(workspace: string, revision: string): Reach
+  /** The sandboxes of a workspace's routers. */
+  sandboxIds(workspace: string): readonly string[]
   /** Workspaces with at least one router. */
   workspaces(): Iterable<string>
 }
@@ -90,6 +92,10 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
         routers: members.length + polls.length,
         oldestPushMs: Math.max(0, ...members.map(one => nowMs - (one.pushedAtMs ?? nowMs))),
       }
+    },
+    sandboxIds(workspace) {
+      const members = [...(watching.get(workspace) ?? [])].map(member => member.sandboxId)
+      return [...new Set([...members, ...freshPolls(workspace).keys()])]
     },
     workspaces: () => new Set([...watching.keys(), ...polling.keys()]),
   }

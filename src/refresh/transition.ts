@@ -66,6 +66,7 @@ export function newCredential(providerId: string, key: string, nowMs: number): C
     history: [{ atMs: nowMs, state: 'pending', class: '', code: '' }],
     claimedBy: '',
     claimedUntilMs: 0,
+    claimedFrom: '',
   }
 }
 
@@ -116,7 +117,7 @@ export function isParked({ failure, dueAtMs }: Credential): boolean {
 
 /** The credential after an attempt that never began: only its claim ends. */
 export function afterNothing(credential: Credential): Credential {
-  return { ...credential, claimedBy: '', claimedUntilMs: 0 }
+  return { ...credential, claimedBy: '', claimedUntilMs: 0, claimedFrom: '' }
 }
 
 /** The credential switched off: it is neither refreshed nor served until a rotation or new material. */

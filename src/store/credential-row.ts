@@ -50,6 +50,7 @@ export function toColumns(credential: Credential, sealer: Sealer): CredentialCol
     history: JSON.stringify(credential.history),
     claimed_by: credential.claimedBy,
     claimed_until_ms: wholeMs(credential.claimedUntilMs),
+    claimed_from: credential.claimedFrom,
   }
 }
 
@@ -98,6 +99,7 @@ export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential
     history: orNothing(() => parseHistory(row.history, what), []),
     claimedBy: row.claimed_by,
     claimedUntilMs: row.claimed_until_ms,
+    claimedFrom: row.claimed_from,
   }
   return { credential, isTokenLost: credential.token === null && row.token_envelope !== null }
 }

@@ -94,7 +94,11 @@ export function claimDueQuery({ db, kind }: Database, claim: Claim, limit: numbe
           .$if(kind === 'postgres', query => query.forUpdate().skipLocked()),
     )
     .updateTable('credentials')
-    .set(eb => ({ version: eb('version', '+', 1), ...claimColumns(claim) }))
+    .set(eb => ({
+      version: eb('version', '+', 1),
+      claimed_from: eb.ref('claimed_by'),
+      ...claimColumns(claim),
+    }))
     .where(eb =>
       eb(
         eb.refTuple('provider_id', 'key'),
@@ -124,7 +128,11 @@ export async function claimCredential(
 ): Promise<Credential | null> {
   const row = await database.db
     .updateTable('credentials')
-    .set(eb => ({ version: eb('version', '+', 1), ...claimColumns(claim) }))
+    .set(eb => ({
+      version: eb('version', '+', 1),
+      claimed_from: eb.ref('claimed_by'),
+      ...claimColumns(claim),
+    }))
     .where('provider_id', '=', credential.providerId)
     .where('key', '=', credential.key)
     .where('version', '=', credential.version)

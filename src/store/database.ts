@@ -1,13 +1,27 @@
-import type { Kysely } from 'kysely'
+import type { CompiledQuery, Kysely } from 'kysely'
 import type { Clock } from '../system/clock.ts'
+import type { Random } from '../system/random.ts'
 import type { KeyRing } from './key-ring.ts'
 import type { Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
+
+/** A connection on which the database tells of changes. */
+export interface Listening {
+  /** Aborts when the connection is lost. */
+  readonly lost: AbortSignal
+  /** Asks over the same connection; fails soon when that is dead. */
+  query<R>(query: CompiledQuery<R>): Promise<readonly R[]>
+  close(): void
+}
 
 /** An open database. Two places in the query code ask for its kind: row locks and collation. */
 export interface Database {
   readonly kind: 'sqlite' | 'postgres'
   readonly db: Kysely<Schema>
+  /** What its connections are called, unlike those of any other store. */
+  readonly name: string
+  /** Null where the database tells nothing by itself. */
+  readonly listen: ((onNotice: (text: string) => void) => Promise<Listening>) | null
   /** The path or URL as people may see it, without a password. */
   readonly location: string
 }
@@ -18,6 +32,7 @@ export interface StoreContext {
   readonly ring: KeyRing
   readonly sealer: Sealer
   readonly clock: Clock
+  readonly random: Random
 }
 
 /** An instant as the database keeps it: in whole milliseconds. */

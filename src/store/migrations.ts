@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { AppError } from '../core/errors.ts'
+import { addChanges } from './changes-migration.ts'
 import type { Database } from './database.ts'
 import { addOperations } from './operations-migration.ts'
 
@@ -14,6 +15,7 @@ export const OPERATIONS_STEP = '0006'
 const STEPS: Readonly<Record<string, Step>> = {
   '0001': createTables,
   '0002': addCandidatesAndHistory,
+  '0005': addChanges,
   [OPERATIONS_STEP]: addOperations,
 }
 

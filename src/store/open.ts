@@ -40,8 +40,8 @@ export async function openContext(deps: StoreDeps, location: string): Promise<St
   const ring = await openKeyRing(
     typeof masterKey === 'function' ? masterKey : async () => [masterKey],
   )
-  const database = await openDatabase(location, clock)
-  return { database, ring, sealer: createSealer(ring, random), clock }
+  const database = await openDatabase(deps, location)
+  return { database, ring, sealer: createSealer(ring, random), clock, random }
 }
 
 /** Closes the database again when it is not fit for use. */
@@ -57,14 +57,14 @@ export async function orClosed(
   }
 }
 
-async function openDatabase(location: string, clock: Clock): Promise<Database> {
+async function openDatabase({ clock, random }: StoreDeps, location: string): Promise<Database> {
   if (/^sqlite:./.test(location)) {
     const { openSqlite } = await import('./sqlite.ts')
     return openSqlite(location.slice('sqlite:'.length), clock)
   }
   if (/^postgres(ql)?:\/\//.test(location) && URL.canParse(location)) {
     const { openPostgres } = await import('./postgres.ts')
-    return openPostgres(new URL(location))
+    return openPostgres(new URL(location), random)
   }
   throw new AppError('invalid_argument', 'The store is neither sqlite:PATH nor a postgres:// URL')
 }

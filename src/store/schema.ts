@@ -53,6 +53,8 @@ export interface CredentialsTable {
   readonly history: string
   readonly claimed_by: string
   readonly claimed_until_ms: number
+  /** Who held the claim that ran out before this one; '' when none did. */
+  readonly claimed_from: string
   /** The later of due time and end of the claim; null when nothing is due. Indexed. */
   readonly claimable_at_ms: GeneratedAlways<number | null>
 }
@@ -103,6 +105,22 @@ interface StoreMarksTable {
   readonly at_ms: number
 }
 
+/** How often each kind of thing was changed in a workspace; triggers raise it. */
+interface ChangesTable {
+  readonly workspace: string
+  readonly kind: string
+  readonly counter: number
+}
+
+/** The routers that are connected to a gateway, one row a workspace. */
+interface GatewayRoutersTable {
+  readonly gateway_id: string
+  readonly workspace: string
+  /** JSON object: how many routers serve each revision. */
+  readonly counts: string
+  readonly seen_at_ms: number
+}
+
 /** Which migrations ran; Kysely's `Migrator` writes it. */
 interface MigrationsTable {
   readonly name: string
@@ -119,5 +137,7 @@ export interface Schema {
   readonly retired_master_keys: RetiredMasterKeysTable
   readonly gateways: GatewaysTable
   readonly store_marks: StoreMarksTable
+  readonly changes: ChangesTable
+  readonly gateway_routers: GatewayRoutersTable
   readonly openshell_migrations: MigrationsTable
 }

@@ -1,3 +1,4 @@
+import * as changes from './changes.ts'
 import * as credentials from './credentials.ts'
 import type { StoreContext } from './database.ts'
 import * as secrets from './gateway-secrets.ts'
@@ -58,6 +59,11 @@ export function createSqlStore(context: StoreContext): Store {
     withdraw: gateway => run(() => withdraw(context, gateway)),
 
     ping: () => run(() => followKeys(context)),
+
+    readChanges: () => run(() => changes.readChanges(context)),
+    followChanges: (since, listener, signal) =>
+      changes.followChanges(context, { since, listener }, signal),
+
     close: () => run(() => db.destroy()),
   }
 }

@@ -41,7 +41,7 @@ export async function openSqlite(file: string, clock: Clock): Promise<Database> 
     whileBusy(clock, () => openConnection(location)),
   )
   const db = new Kysely<Schema>({ dialect: dialectOver(connection, clock) })
-  return { kind: 'sqlite', location, db }
+  return { kind: 'sqlite', location, db, name: '', listen: null }
 }
 
 function openConnection(file: string): DatabaseSync {

@@ -1,4 +1,5 @@
 import type { Credential } from '../core/credential.ts'
+import type { AppError } from '../core/errors.ts'
 import type {
   InferenceRoute,
   ProviderContent,
@@ -45,6 +46,28 @@ export interface ContentChange {
 
 /** What is known of a provider that is gone. */
 export type DeletedProvider = Pick<ProviderRecord, 'id' | 'workspace' | 'name' | 'type' | 'version'>
+
+/** Something was changed, by whichever gateway. */
+export interface Change {
+  /** `bundle`: what bundles and statuses are made of; `sandboxes`: a sandbox was deleted. */
+  readonly kind: 'bundle' | 'sandboxes'
+  readonly workspace: string
+  /** The provider or sandbox that was changed; null when it was something else, or is not known. */
+  readonly id: string | null
+  /** Whether this store's own connections made it. */
+  readonly isOwn: boolean
+}
+
+/** How often each thing was changed. */
+export type ChangeCounts = ReadonlyMap<string, number>
+
+/** Who is told of changes. */
+export interface ChangeListener {
+  changed(change: Change): void
+  /** The database is away: told once, and so is its return. */
+  lost(error: AppError): void
+  found(): void
+}
 
 /**
  * The gateway's memory. Every write that depends on something read carries the version it read; a
@@ -134,6 +157,15 @@ export interface Store {
   getGatewaySecret(name: string): Promise<Secret | null>
   /** Stores one if none has that name yet; answers the one that stands. */
   putGatewaySecret(name: string, value: Secret): Promise<Secret>
+
+  /** How often each thing was changed until now. */
+  readChanges(): Promise<ChangeCounts>
+  /**
+   * Tells of every change that is committed after `since` was read, at least once, until `signal`
+   * aborts: on PostgreSQL at once, by whichever gateway, and a second later when a notification was
+   * lost; on SQLite within a second, those of other connections alone. Never rejects with an `AppError`.
+   */
+  followChanges(since: ChangeCounts, listener: ChangeListener, signal: AbortSignal): Promise<void>
 
   /**
    * Says in the database that a gateway is at work and which master keys it holds; takes up keys that it

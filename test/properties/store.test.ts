@@ -166,7 +166,10 @@ function setRow(
   { owner, untilMs }: { readonly owner: string; readonly untilMs: number },
 ): void {
   const row = present(owned.row)
-  owned.row = { ...row, version: row.version + 1, claimedBy: owner, claimedUntilMs: untilMs }
+  owned.row = {
+    ...{ ...row, version: row.version + 1, claimedBy: owner, claimedUntilMs: untilMs },
+    claimedFrom: row.claimedBy,
+  }
   assert.deepEqual(revealed(answered), revealed(owned.row))
 }
 

@@ -38,7 +38,7 @@ async function openOnDisk() {
   const database = await openSqlite(file, realClock)
   const ring = await openKeyRing(async () => [masterKey])
   const sealer = createSealer(ring, realRandom)
-  const store = createSqlStore({ database, ring, sealer, clock: realClock })
+  const store = createSqlStore({ database, ring, sealer, clock: realClock, random: realRandom })
   const pragma = async (text: string): Promise<Readonly<Record<string, unknown>>> => {
     const { rows } = await sql<
       Readonly<Record<string, unknown>>

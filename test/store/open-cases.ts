@@ -40,7 +40,7 @@ export function openCases(database: TestDatabase): void {
     const ran = await database.run(location, 'select name from openshell_migrations')
     assert.deepEqual(
       ran.map(row => row.name),
-      ['0001', '0002', '0006'],
+      ['0001', '0002', '0005', '0006'],
     )
   })
 

@@ -84,7 +84,7 @@ export function postgresCases(): void {
     await postgres.run(
       location,
       `select pg_terminate_backend(pid) from pg_stat_activity
-       where application_name = 'openshell' and datname = current_database()`,
+       where application_name like 'openshell-%' and datname = current_database()`,
     )
     await untilBack(store)
   })
@@ -125,7 +125,7 @@ export function postgresCases(): void {
       await postgres.run(
         location,
         `select pg_terminate_backend(pid) from pg_stat_activity
-         where application_name = 'openshell' and datname = current_database()`,
+         where application_name like 'openshell-%' and datname = current_database()`,
       )
       await untilBack(store)
     }

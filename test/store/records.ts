@@ -57,6 +57,7 @@ export function aCredential(
     history: [],
     claimedBy: '',
     claimedUntilMs: 0,
+    claimedFrom: '',
     ...content,
   }
 }

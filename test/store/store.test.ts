@@ -5,8 +5,9 @@ import { after, before, describe, test } from 'node:test'
 import { claimDueQuery } from '../../src/store/credentials.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
-import { realClock } from '../../src/system/real.ts'
+import { realClock, realRandom } from '../../src/system/real.ts'
 import { candidateCases } from './candidate-cases.ts'
+import { changeCases } from './change-cases.ts'
 import { credentialCases } from './credential-cases.ts'
 import { damageCases } from './damage-cases.ts'
 import { newStore, postgres, sqlite } from './databases.ts'
@@ -28,6 +29,7 @@ for (const database of DATABASES) {
     describe('credentials', () => credentialCases(database))
     describe('candidates', () => candidateCases(database))
     describe('damage', () => damageCases(database))
+    describe('changes', () => changeCases(database))
     describe('routes', () => routeCases(database))
     describe('sandboxes', () => sandboxCases(database))
     describe('gateway secrets', () => gatewaySecretCases(database))
@@ -47,7 +49,7 @@ for (const database of DATABASES) {
       const opened =
         database === sqlite
           ? await openSqlite(location.slice('sqlite:'.length), realClock)
-          : openPostgres(new URL(location))
+          : openPostgres(new URL(location), realRandom)
       t.after(() => opened.db.destroy())
       const claim = { owner: 'a', nowMs: 50, untilMs: 100 }
       const { sql, parameters } = claimDueQuery(opened, claim, 10).compile()

@@ -8,6 +8,16 @@ import { aCredential, aProvider, aToken, present, revealed, rotation } from './r
 
 const FENCED = ['providers', 'provider_secrets', 'credentials', 'gateway_secrets']
 
+const TRIGGERS = [
+  ...['insert', 'update', 'delete'].flatMap(event => [`providers_${event}`, `routes_${event}`]),
+  ...['credentials_insert', 'credentials_update', 'sandboxes_delete'],
+]
+const TRIGGERS_OF_SQLITE = TRIGGERS.map(name => `drop trigger ${name}_counted`)
+const TRIGGERS_OF_POSTGRES = [
+  ...TRIGGERS.map(name => `drop function openshell_${name}_counted cascade`),
+  'drop function openshell_raise',
+]
+
 /** Takes away what the later steps of the schema added, so that what the first made is left. */
 const toFirstStep = (database: TestDatabase) => [
   ...FENCED.flatMap(table =>
@@ -21,6 +31,9 @@ const toFirstStep = (database: TestDatabase) => [
     }),
   ).flat(),
   ...['retired_master_keys', 'gateways', 'store_marks'].map(table => `drop table ${table}`),
+  ...(database.name === 'SQLite' ? TRIGGERS_OF_SQLITE : TRIGGERS_OF_POSTGRES),
+  ...['changes', 'gateway_routers'].map(table => `drop table ${table}`),
+  'alter table credentials drop column claimed_from',
   'alter table providers drop column candidate_envelope',
   ...['spends', 'candidate_spends', 'candidate_due_at_ms', 'candidate_failure', 'history'].map(
     column => `alter table credentials drop column ${column}`,
@@ -28,7 +41,7 @@ const toFirstStep = (database: TestDatabase) => [
   `delete from openshell_migrations where name > '0001'`,
 ]
 
-const ALL_STEPS = ['0001', '0002', '0006']
+const ALL_STEPS = ['0001', '0002', '0005', '0006']
 
 const FAILURE: Failure = {
   ...{ class: 'T', code: 'down', message: 'Down', advice: 'Wait' },
