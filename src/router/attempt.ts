@@ -4,6 +4,9 @@ import { RouterError } from './errors.ts'
 
 const STOPPED = 'stopped'
 
+/** Says that a limit has passed, given its milliseconds; called then alone. */
+export type LateMessage = (ms: number) => string
+
 /**
  * One try at the upstream: the signal that cancels it, and the time limit that runs at the moment.
  * Setting a later limit wakes nobody, so that a limit per chunk of an answer costs two assignments.
@@ -17,7 +20,8 @@ export class Attempt {
   readonly #cancellation = new Cancellation()
   readonly #onAgentGone = (): void => this.abort(this.#agentSignal.reason)
   #deadlineMs = Number.POSITIVE_INFINITY
-  #lateMessage = ''
+  #limitMs = 0
+  #lateMessage: LateMessage = () => ''
 
   constructor(clock: Clock, agentSignal: CancelSignal) {
     this.#clock = clock
@@ -42,8 +46,9 @@ export class Attempt {
   }
 
   /** From now on the upstream has `ms` before the try ends with `upstream_timeout`. */
-  limit(ms: number, lateMessage: string): void {
+  limit(ms: number, lateMessage: LateMessage): void {
     this.#deadlineMs = this.#clock.monotonicMs() + ms
+    this.#limitMs = ms
     this.#lateMessage = lateMessage
     this.#watch.keep(this)
   }
@@ -56,7 +61,7 @@ export class Attempt {
   /** Says that the limit has passed. */
   expire(): void {
     this.unlimit()
-    this.abort(new RouterError('upstream_timeout', this.#lateMessage))
+    this.abort(new RouterError('upstream_timeout', this.#lateMessage(this.#limitMs)))
   }
 
   /** Cancels the upstream. The first reason stands. */

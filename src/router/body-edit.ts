@@ -18,9 +18,33 @@ export interface EditRules {
 const HELD_BYTES_MAX = 64 * 1024
 
 const COMMA = Buffer.from(',')
+const NOTHING = new Uint8Array()
 
 /** The members that matter in every body. */
 const NAMES: readonly string[] = ['model', 'stream', 'anthropic_version']
+
+/** What follows from rules, the same for every body that they are applied to. */
+interface Working {
+  /** The route's model as JSON. */
+  readonly model: Uint8Array
+  readonly removed: readonly string[]
+  /** The members that are told by name. */
+  readonly names: readonly string[]
+}
+
+const workings = new WeakMap<EditRules, Working>()
+
+function workingOf(rules: EditRules): Working {
+  const known = workings.get(rules)
+  if (known !== undefined) return known
+  const working = {
+    model: Buffer.from(JSON.stringify(rules.modelId)),
+    removed: rules.model === 'remove' ? [...rules.removed, 'model'] : rules.removed,
+    names: rules.removed.length === 0 ? NAMES : [...NAMES, ...rules.removed],
+  }
+  workings.set(rules, working)
+  return working
+}
 
 /**
  * Edits the top level of a JSON body in the bytes, chunk by chunk, and re-serialises nothing: what
@@ -41,7 +65,7 @@ export class BodyEdit implements TopLevelSink {
   #pieces: Uint8Array[] = []
   /** Where in `#pieces` added members belong; -1 once the place is gone. */
   #gap = 0
-  #chunk: Uint8Array = new Uint8Array()
+  #chunk: Uint8Array = NOTHING
   #carried: Uint8Array | null = null
   /** The chunk's bytes from here on are neither given out nor dropped yet. */
   #from = 0
@@ -58,11 +82,11 @@ export class BodyEdit implements TopLevelSink {
   #stream: boolean | null = null
 
   constructor(rules: EditRules) {
+    const { model, removed, names } = workingOf(rules)
     this.#rules = rules
-    this.#model = Buffer.from(JSON.stringify(rules.modelId))
-    this.#removed = rules.model === 'remove' ? [...rules.removed, 'model'] : rules.removed
-    const { removed } = rules
-    this.#scanner = new TopLevelScanner(removed.length === 0 ? NAMES : [...NAMES, ...removed])
+    this.#model = model
+    this.#removed = removed
+    this.#scanner = new TopLevelScanner(names)
   }
 
   /** The body's top-level `stream`; false when it is absent or anything but `true`. */
@@ -119,8 +143,10 @@ export class BodyEdit implements TopLevelSink {
       return
     }
     this.#membersKept += 1
-    this.#pieces.push(...this.#held)
-    this.#held = []
+    if (this.#held.length > 0) {
+      this.#pieces.push(...this.#held)
+      this.#held = []
+    }
     this.#heldFrom = -1
   }
 

@@ -70,6 +70,13 @@ export interface FlowingResponse extends AgentResponse {
    * listener is called; what is pushed nevertheless is taken.
    */
   push(bytes: Uint8Array): boolean
+  /**
+   * Gives all of an answer at once, from `start` to its clean end. False, and nothing is done, when
+   * the agent must first take what was written before; then the other ways are open.
+   *
+   * @throws Error when the agent is gone, or the answer is not as long as it says.
+   */
+  complete(status: number, headers: readonly string[], pieces: readonly Uint8Array[]): boolean
   onRoom(listener: () => void): void
 }
 

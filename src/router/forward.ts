@@ -1,19 +1,17 @@
-import type { Operation, Protocol, ResolvedRoute, VersionRule } from '../core/route.ts'
+import type { Protocol, ResolvedRoute } from '../core/route.ts'
 import { Attempt } from './attempt.ts'
-import type { EditRules } from './body-edit.ts'
-import { type Dialect, errorAnswer, RouterError, upstreamFailure } from './errors.ts'
-import {
-  type AgentRequest,
-  type AgentResponse,
-  type Upstream,
-  type UpstreamRequest,
-  type UpstreamResponse,
-  WholeBody,
+import { type Call, type Errand, type Passage, prepare } from './errand.ts'
+import { errorAnswer, RouterError, upstreamFailure } from './errors.ts'
+import type {
+  AgentRequest,
+  AgentResponse,
+  FlowingResponse,
+  Upstream,
+  UpstreamRequest,
+  UpstreamResponse,
 } from './exchange.ts'
 import { freshRoute, isReady } from './freshness.ts'
-import { dialectOf, type Match, matchRequest } from './match.ts'
-import { isModelList, modelAnswer } from './model-list.ts'
-import { refuseForeignPage } from './origin.ts'
+import { dialectOf } from './match.ts'
 import { deadTokenRule, judgeRefusal } from './refusal.ts'
 import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
 import {
@@ -23,17 +21,9 @@ import {
   rejectedAgain,
   renewedRoute,
 } from './renewal.ts'
-import { editWhole, type RequestBody, readBody } from './request-body.ts'
-import { headerValue, upstreamHeaders, upstreamTarget } from './rewrite.ts'
-import { agentsRoute, servingRoute } from './serving-route.ts'
+import type { RequestBody } from './request-body.ts'
+import { upstreamHeaders, upstreamTarget } from './rewrite.ts'
 import { signedHead } from './sigv4.ts'
-import { ANSWER_TRANSLATORS } from './translate/translators.ts'
-import {
-  readTranslatedBody,
-  type TranslatedBody,
-  translatedHeaders,
-  withoutAccept,
-} from './translated-body.ts'
 
 /** What the data path needs. */
 export interface ForwardDeps extends RenewalDeps {
@@ -58,30 +48,15 @@ export interface Outcome {
   readonly isReplayed: boolean
 }
 
-/** One request and what is learnt about it on its way. */
-interface Passage {
-  readonly request: AgentRequest
-  readonly response: AgentResponse
-  readonly dialect: Dialect
-  protocol: Protocol | null
-  providerName: string
-  isReplayed: boolean
-}
-
-/** What stays the same over the tries at the upstream. */
-interface Call {
-  readonly match: Match
-  readonly operation: Operation
-  readonly body: RequestBody | null
-  /** The agent's, with what a translated answer asks for. */
-  readonly headers: readonly string[]
-  /** Null where the answer passes as it is. */
-  readonly translateAnswer: TranslatedBody['translateAnswer']
-}
-
 type UpstreamHead = Pick<UpstreamRequest, 'origin' | 'path' | 'method' | 'headers'>
 
-const INCOMPLETE = "The provider's API did not complete its answer. Try again"
+function incomplete(): string {
+  return "The provider's API did not complete its answer. Try again"
+}
+
+function notBegun(ms: number): string {
+  return `The provider's API did not begin to answer within ${ms / 1_000} s. Try again, or allow more with "openshell inference update --timeout"`
+}
 
 /** How a try at the upstream ended. */
 type TryEnd = RelayEnd | ({ readonly kind: 'rejected' } & RefusedRoute)
@@ -94,41 +69,46 @@ type TryEnd = RelayEnd | ({ readonly kind: 'rejected' } & RefusedRoute)
 export async function forward(
   deps: ForwardDeps,
   request: AgentRequest,
-  response: AgentResponse,
+  response: AgentResponse | FlowingResponse,
 ): Promise<Outcome> {
-  const dialect = dialectOf(request)
   const passage: Passage = {
     request,
     response,
-    dialect,
     protocol: null,
     providerName: '',
     isReplayed: false,
   }
-  const outcome = await outcomeOf(deps, passage)
-  const level = outcome.kind === 'answered' || outcome.kind === 'abandoned' ? 'debug' : 'warn'
-  deps.log[level]('request.done', { ...outcome })
+  let outcome: Outcome
+  try {
+    const prepared = prepare(deps, passage)
+    const errand = prepared instanceof Promise ? await prepared : prepared
+    const end = errand.kind === 'errand' ? await run(deps, passage, errand) : errand
+    outcome = outcomeOf(passage, end, end.kind === 'broken' ? end.error : null)
+  } catch (thrown) {
+    // Whatever throws does so before the head: from there on, `relay` answers for everything.
+    outcome = await refused(deps, passage, thrown)
+  }
+  const isQuiet = outcome.kind === 'answered' || outcome.kind === 'abandoned'
+  if (isQuiet) deps.log.debug('request.done', { ...outcome })
+  else deps.log.warn('request.done', { ...outcome })
   return outcome
 }
 
-async function outcomeOf(deps: ForwardDeps, passage: Passage): Promise<Outcome> {
-  const { request, response, dialect } = passage
-  let end: RelayEnd
-  let error: RouterError | null = null
-  try {
-    end = await serve(deps, passage)
-    if (end.kind === 'broken') error = end.error
-  } catch (thrown) {
-    // Whatever throws does so before the head: from there on, `relay` answers for everything.
-    error = ownError(deps, thrown)
-    if (error.cause !== undefined) {
-      deps.log.warn('request.failed', { code: error.shownCode, error: error.cause })
-    }
-    const isHead = request.method === 'HEAD'
-    end = request.signal.aborted
-      ? abandon(response)
-      : await answerWhole(errorAnswer(dialect, error), response, { isHead })
+/** Answers with an error of the router's own. */
+async function refused(deps: ForwardDeps, passage: Passage, thrown: unknown): Promise<Outcome> {
+  const { request, response } = passage
+  const error = ownError(deps, thrown)
+  if (error.cause !== undefined) {
+    deps.log.warn('request.failed', { code: error.shownCode, error: error.cause })
   }
+  const isHead = request.method === 'HEAD'
+  const end = request.signal.aborted
+    ? abandon(response)
+    : await answerWhole(errorAnswer(dialectOf(request), error), response, { isHead })
+  return outcomeOf(passage, end, error)
+}
+
+function outcomeOf(passage: Passage, end: RelayEnd, error: RouterError | null): Outcome {
   const { protocol, providerName, isReplayed } = passage
   if (end.kind === 'abandoned') {
     return { kind: 'abandoned', status: 0, code: '', protocol, providerName, isReplayed }
@@ -138,66 +118,12 @@ async function outcomeOf(deps: ForwardDeps, passage: Passage): Promise<Outcome> 
   return { kind, status: end.status, code, protocol, providerName, isReplayed }
 }
 
-async function serve(deps: ForwardDeps, passage: Passage): Promise<RelayEnd> {
-  const { request, response } = passage
-  refuseForeignPage(request)
-  const match = matchRequest(request)
-  passage.protocol = match.protocol
-  const route = agentsRoute(deps.table.current()) ?? (await servingRoute(deps, request.signal))
-  passage.providerName = route.providerName
-  const operation = route.operations.find(one => one.protocol === match.protocol)
-  if (operation === undefined) {
-    if (!isModelList(match)) throw unsupported(route, match.protocol)
-    return answerWhole(modelAnswer(route, match), response, { isHead: false })
-  }
-  // Looked at before the body too, so that an agent does not send a body in vain.
-  const fresh = isReady(deps, route) ? route : await freshRoute(deps, route, request.signal)
-  const call = await readCall(deps, passage, { match, operation, route: fresh })
-  return await serveUpstream(deps, passage, { call, route: fresh })
-}
-
-/** Reads the body as far as needed, edited or translated. */
-async function readCall(
-  { limits }: ForwardDeps,
-  { request }: Passage,
-  options: {
-    readonly match: Match
-    readonly operation: Operation
-    readonly route: ResolvedRoute
-  },
-): Promise<Call> {
-  const { match, operation, route } = options
-  const { translation } = operation
-  const { headers } = request
-  if (match.protocol === 'model_discovery') {
-    return { match, operation, headers, body: null, translateAnswer: null }
-  }
-  demandPlain(request)
-  const answerTranslator = ANSWER_TRANSLATORS.get(translation?.name ?? '') ?? null
-  if (translation !== null && answerTranslator === null) {
-    const translated = await readTranslatedBody(request.body, { translation, route, limits })
-    if (translated.translateAnswer === null) return { match, operation, headers, ...translated }
-    const { isStream } = translated.body
-    return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
-  }
-  const rules = editRules(request, route, operation)
-  const reading = { rules, limits, isWhole: route.auth.kind === 'sigv4' }
-  const source = request.body
-  const body =
-    source instanceof WholeBody ? editWhole(source, reading) : await readBody(source, reading)
-  return {
-    ...{ match, operation, body, translateAnswer: answerTranslator },
-    headers: answerTranslator === null ? headers : withoutAccept(headers),
-  }
-}
-
 /** Tries the upstream, and once more with a newer token when it refuses the first as dead. */
-async function serveUpstream(
+async function run(
   deps: ForwardDeps,
   passage: Passage,
-  options: { readonly call: Call; readonly route: ResolvedRoute },
+  { call, route }: Errand,
 ): Promise<RelayEnd> {
-  const { call, route } = options
   const first = await tryUpstream(deps, passage, { call, route })
   if (first.kind !== 'rejected') return first
   logRejected(deps, first)
@@ -221,9 +147,9 @@ function logRejected({ log }: ForwardDeps, { route, refusal }: RefusedRoute): vo
 async function tryUpstream(
   deps: ForwardDeps,
   passage: Passage,
-  options: { readonly call: Call; readonly route: ResolvedRoute },
+  options: Pick<Errand, 'call' | 'route'>,
 ): Promise<TryEnd> {
-  const { request, response, dialect } = passage
+  const { request, response } = passage
   const { limits } = deps
   // Once more, because reading the body or waiting for a renewal may have outlasted the token.
   const route = isReady(deps, options.route)
@@ -240,7 +166,7 @@ async function tryUpstream(
     let answer = await send(deps, { head, body, route, attempt })
     const rule = deadTokenRule(route, answer.status)
     if (rule !== null) {
-      attempt.limit(limits.idleMs, INCOMPLETE)
+      attempt.limit(limits.idleMs, incomplete)
       const judged = await judgeRefusal(answer, {
         ...{ rule, credential: route.credential, bytesMax: limits.refusalBytesMax },
       })
@@ -252,10 +178,11 @@ async function tryUpstream(
       answer = judged.answer
     }
     if (options.call.translateAnswer !== null) {
-      attempt.limit(limits.idleMs, INCOMPLETE)
+      attempt.limit(limits.idleMs, incomplete)
       answer = await options.call.translateAnswer(answer)
     }
-    return await relay(answer, response, { attempt, dialect, limits })
+    const end = relay(answer, response, { attempt, request, limits })
+    return end instanceof Promise ? await end : end
   } catch (error) {
     attempt.abort(error)
     throw upstreamFailure(attempt.reasonFor(error))
@@ -269,11 +196,8 @@ function upstreamHead({ request }: Passage, call: Call, route: ResolvedRoute): U
   const { match, operation, body } = call
   const isStream = body?.isStream ?? false
   const headers = upstreamHeaders(call.headers, route, operation)
-  return {
-    ...upstreamTarget(match, route, { operation, isStream }),
-    method: request.method,
-    headers,
-  }
+  const { origin, path } = upstreamTarget(match, route, { operation, isStream })
+  return { origin, path, method: request.method, headers }
 }
 
 /** Sends a request. While its body still comes, its time limit counts what the upstream spends alone. */
@@ -290,56 +214,25 @@ function send(
   const { origin, path, method, headers } = head
   const { signal } = attempt
   const limitMs = route.timeoutMs === 0 ? deps.limits.firstByteMs : route.timeoutMs
-  const late = `The provider's API did not begin to answer within ${limitMs / 1_000} s. Try again, or allow more with "openshell inference update --timeout"`
-  attempt.limit(limitMs, late)
+  attempt.limit(limitMs, notBegun)
   if (body === null) {
     return deps.upstream({ origin, path, method, headers, body, contentLength: null, signal })
   }
-  const { contentLength } = body
+  const { whole, contentLength } = body
+  if (whole !== null) {
+    return deps.upstream({ origin, path, method, headers, body: whole, contentLength, signal })
+  }
   let isAnswered = false
-  const sent = deps.upstream({
-    ...{ origin, path, method, headers, contentLength, signal },
-    body: body.open({
-      waiting: () => isAnswered || attempt.unlimit(),
-      sending: () => isAnswered || attempt.limit(limitMs, late),
-      failed: (error: unknown) => attempt.abort(error),
-    }),
+  const source = body.open({
+    waiting: () => isAnswered || attempt.unlimit(),
+    sending: () => isAnswered || attempt.limit(limitMs, notBegun),
+    failed: (error: unknown) => attempt.abort(error),
   })
-  if (contentLength !== null) return sent
+  const sent = deps.upstream({ origin, path, method, headers, body: source, contentLength, signal })
   return sent.then(answer => {
     isAnswered = true
     return answer
   })
-}
-
-function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
-  const served = route.operations.map(operation => operation.protocol).join(', ') || 'nothing'
-  return new RouterError(
-    'protocol_unsupported',
-    `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}. Have the agent use one of these, or set a route to another provider`,
-  )
-}
-
-function demandPlain(request: AgentRequest): void {
-  const encoding = headerValue(request.headers, 'content-encoding')
-  if (encoding !== '' && encoding.toLowerCase() !== 'identity') {
-    throw new RouterError('bad_request', 'The request body is compressed. Send it as plain JSON')
-  }
-}
-
-function editRules(request: AgentRequest, route: ResolvedRoute, operation: Operation): EditRules {
-  return {
-    model: operation.model,
-    modelId: route.modelId,
-    version: operation.version === null ? null : bodyVersion(request, operation.version),
-    needsStream: operation.streamPath !== '',
-    removed: operation.removeMembers,
-  }
-}
-
-function bodyVersion(request: AgentRequest, rule: VersionRule): string {
-  const asked = headerValue(request.headers, 'anthropic-version')
-  return asked === '' ? rule.fallback : (rule.byHeader.get(asked) ?? asked)
 }
 
 function ownError(deps: ForwardDeps, thrown: unknown): RouterError {

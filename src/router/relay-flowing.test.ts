@@ -44,6 +44,14 @@ class PushedAnswer extends HeardAnswer implements FlowingResponse {
     return !this.isFull
   }
 
+  complete(status: number, headers: readonly string[], pieces: readonly Uint8Array[]): boolean {
+    if (this.isFull) return false
+    this.start(status, headers)
+    for (const piece of pieces) this.push(piece)
+    this.ending = 'clean'
+    return true
+  }
+
   onRoom(listener: () => void): void {
     this.listener = listener
   }

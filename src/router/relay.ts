@@ -1,12 +1,7 @@
 import type { Attempt } from './attempt.ts'
+import { errorEvent, RouterError, upstreamFailure, type WholeAnswer } from './errors.ts'
 import {
-  type Dialect,
-  errorEvent,
-  RouterError,
-  upstreamFailure,
-  type WholeAnswer,
-} from './errors.ts'
-import {
+  type AgentRequest,
   type AgentResponse,
   type FlowingBody,
   type FlowingResponse,
@@ -14,6 +9,7 @@ import {
   WholeBody,
 } from './exchange.ts'
 import type { Limits } from './limits.ts'
+import { dialectOf } from './match.ts'
 import { agentHeaders, headerValue } from './rewrite.ts'
 
 /** How an answer ended: whole, broken off by the upstream, or with the agent gone. */
@@ -30,9 +26,12 @@ export function relay(
   answer: UpstreamResponse,
   response: AgentResponse | FlowingResponse,
   options: RelayOptions,
-): Promise<RelayEnd> {
+): RelayEnd | Promise<RelayEnd> {
   const { body } = answer
-  if (body instanceof WholeBody) return relayWhole(answer, body, response)
+  if (body instanceof WholeBody) {
+    const isFlowing = 'push' in response
+    return isFlowing ? relayAtOnce(answer, body, response) : relayWhole(answer, body, response)
+  }
   if ('flowInto' in body && 'push' in response) {
     return relayFlowing({ ...answer, body }, response, options)
   }
@@ -41,21 +40,21 @@ export function relay(
 
 interface RelayOptions {
   readonly attempt: Attempt
-  readonly dialect: Dialect
+  /** For an error in its dialect. */
+  readonly request: AgentRequest
   readonly limits: Limits
 }
 
 async function relayPulled(
   answer: UpstreamResponse,
   response: AgentResponse,
-  { attempt, dialect, limits }: RelayOptions,
+  { attempt, request, limits }: RelayOptions,
 ): Promise<RelayEnd> {
-  const late = silence(limits)
   const chunks = answer.body[Symbol.asyncIterator]()
   try {
     response.start(answer.status, agentHeaders(answer.headers))
     for (;;) {
-      attempt.limit(limits.idleMs, late)
+      attempt.limit(limits.idleMs, silent)
       const next = await nextChunk(chunks, attempt)
       // While the agent takes its time, the upstream's silence is not counted.
       attempt.unlimit()
@@ -65,7 +64,7 @@ async function relayPulled(
     await response.end()
     return { kind: 'answered', status: answer.status }
   } catch (error) {
-    return brokenOff(answer, response, { attempt, dialect, error })
+    return brokenOff(answer, response, { attempt, request, error })
   }
 }
 
@@ -73,22 +72,21 @@ async function relayPulled(
 async function relayFlowing(
   answer: UpstreamResponse & { readonly body: FlowingBody },
   response: FlowingResponse,
-  { attempt, dialect, limits }: RelayOptions,
+  { attempt, request, limits }: RelayOptions,
 ): Promise<RelayEnd> {
   const { status, body } = answer
-  const late = silence(limits)
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
   try {
     response.start(status, agentHeaders(answer.headers))
-    attempt.limit(limits.idleMs, late)
+    attempt.limit(limits.idleMs, silent)
     response.onRoom(() => {
-      attempt.limit(limits.idleMs, late)
+      attempt.limit(limits.idleMs, silent)
       body.resume()
     })
     body.flowInto({
       bytes(bytes) {
         if (response.push(bytes)) {
-          attempt.limit(limits.idleMs, late)
+          attempt.limit(limits.idleMs, silent)
           return
         }
         // While the agent takes its time, the upstream's silence is not counted.
@@ -103,27 +101,44 @@ async function relayFlowing(
     await response.end()
     return { kind: 'answered', status }
   } catch (error) {
-    return brokenOff(answer, response, { attempt, dialect, error })
+    return brokenOff(answer, response, { attempt, request, error })
   }
 }
 
-function silence({ idleMs }: Limits): string {
-  return `The provider's API fell silent for ${idleMs / 1_000} s in the middle of its answer. Try again`
+function silent(ms: number): string {
+  return `The provider's API fell silent for ${ms / 1_000} s in the middle of its answer. Try again`
 }
 
 async function brokenOff(
   answer: UpstreamResponse,
   response: AgentResponse,
-  options: { readonly attempt: Attempt; readonly dialect: Dialect; readonly error: unknown },
+  options: Omit<RelayOptions, 'limits'> & { readonly error: unknown },
 ): Promise<RelayEnd> {
-  const { attempt, dialect, error } = options
+  const { attempt, request, error } = options
   attempt.abort(error)
   // Besides the upstream, whose failures are told as errors of the router, only the agent's side can
   // fail.
   if (attempt.isAgentGone || !(error instanceof RouterError)) return abandon(response)
-  if (isPlainEventStream(answer)) await tellReader(response, errorEvent(dialect, error))
+  if (isPlainEventStream(answer)) {
+    await tellReader(response, errorEvent(dialectOf(request), error))
+  }
   response.destroy()
   return { kind: 'broken', status: answer.status, error }
+}
+
+/** The same as {@link relayWhole} within the call, unless the agent must first take what it has. */
+function relayAtOnce(
+  answer: UpstreamResponse,
+  body: WholeBody,
+  response: FlowingResponse,
+): RelayEnd | Promise<RelayEnd> {
+  const { status, headers } = answer
+  try {
+    const isTaken = response.complete(status, agentHeaders(headers), body.pieces)
+    return isTaken ? { kind: 'answered', status } : relayWhole(answer, body, response)
+  } catch {
+    return abandon(response)
+  }
 }
 
 /** Passes an answer that is there to its end, so that the upstream can do nothing wrong any more. */

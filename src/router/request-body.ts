@@ -11,6 +11,8 @@ export interface RequestBody {
   readonly contentLength: number | null
   /** Whether it was kept and may be sent a second time. */
   readonly isKept: boolean
+  /** All of it, when it is there already; then nothing need be opened. */
+  readonly whole: WholeBody | null
   /** The bytes to send. Once only, unless it is kept. */
   open(watcher: BodyWatcher): AsyncIterable<Uint8Array>
 }
@@ -112,7 +114,7 @@ export function wholeBody(
 ): RequestBody {
   const body = new WholeBody(pieces)
   const { isStream, isKept } = options
-  return { isStream, isKept, contentLength: bytesOf(pieces), open: () => body }
+  return { isStream, isKept, contentLength: bytesOf(pieces), whole: body, open: () => body }
 }
 
 function bytesOf(pieces: readonly Uint8Array[]): number {
@@ -126,6 +128,7 @@ function streamedBody(edit: BodyEdit, chunks: AsyncIterator<Uint8Array>): Reques
     isStream: edit.isStream,
     contentLength: null,
     isKept: false,
+    whole: null,
     async *open(watcher) {
       try {
         yield* edit.take()

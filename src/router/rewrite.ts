@@ -1,5 +1,6 @@
 import type { Operation, ResolvedRoute } from '../core/route.ts'
 import { RouterError } from './errors.ts'
+import { lowerName } from './field-names.ts'
 import type { Match } from './match.ts'
 import { HOP_BY_HOP, planOf } from './route-plan.ts'
 
@@ -48,11 +49,14 @@ export function upstreamHeaders(
   const headers: string[] = []
   const passed: string[] = []
   for (let at = 0; at + 1 < agentHeaders.length; at += 2) {
-    const name = (agentHeaders[at] ?? '').toLowerCase()
+    const name = lowerName(agentHeaders[at] ?? '')
     if (!passing.has(name) || hopByHop.includes(name)) continue
     const value = agentHeaders[at + 1] ?? ''
-    headers.push(name, passed.includes(name) ? value : withDefault(name, value, route))
-    if (defaults.length > 0) passed.push(name)
+    if (defaults.length === 0) headers.push(name, value)
+    else {
+      headers.push(name, passed.includes(name) ? value : withDefault(name, value, route))
+      passed.push(name)
+    }
   }
   for (const [name, value] of defaults) {
     if (!passed.includes(name)) headers.push(name, value)
@@ -80,7 +84,7 @@ export function agentHeaders(upstreamHeaders: readonly string[]): readonly strin
   const hopByHop = connectionNames(upstreamHeaders)
   const headers: string[] = []
   for (let at = 0; at + 1 < upstreamHeaders.length; at += 2) {
-    const name = (upstreamHeaders[at] ?? '').toLowerCase()
+    const name = lowerName(upstreamHeaders[at] ?? '')
     if (STRIPPED_FROM_ANSWER.has(name) || hopByHop.includes(name)) continue
     headers.push(name, upstreamHeaders[at + 1] ?? '')
   }

@@ -1,4 +1,5 @@
 import type { Operation, ResolvedRoute } from '../core/route.ts'
+import type { EditRules } from './body-edit.ts'
 
 /** Agent headers that pass on every route. */
 const GENERAL_HEADERS = ['content-type', 'accept', 'accept-encoding', 'user-agent']
@@ -47,6 +48,8 @@ export interface RoutePlan {
   readonly passing: ReadonlySet<string>
   /** The route's own headers for requests that do not have them. */
   readonly defaults: readonly (readonly [string, string])[]
+  /** What becomes of a body whose sender names no version. */
+  readonly rules: EditRules
 }
 
 /** Remembered, because a route serves many requests and nothing of it ever changes. */
@@ -81,6 +84,13 @@ function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
   return {
     ...{ origin: base.origin, plain, defaults, passing: new Set(passing) },
     stream: operation.streamPath === '' ? plain : targetOf(operation.streamPath),
+    rules: {
+      model: operation.model,
+      modelId: route.modelId,
+      version: operation.version?.fallback ?? null,
+      needsStream: operation.streamPath !== '',
+      removed: operation.removeMembers,
+    },
   }
 }
 

@@ -16,13 +16,11 @@ export function agentService(options: {
   return async (request, response) => {
     if (asksForMetrics(request)) {
       await answerWhole(metrics.answer(), response, { isHead: request.method === 'HEAD' })
-    } else if (tracing === null) {
-      metrics.served(await forward(forwardDeps, request, response))
-    } else {
-      const trace = traceRequest(tracing, forwardDeps, request)
-      const outcome = await forward(trace.deps, request, response)
-      trace.ended(outcome)
-      metrics.served(outcome)
+      return
     }
+    const trace = tracing === null ? null : traceRequest(tracing, forwardDeps, request)
+    const outcome = await forward(trace?.deps ?? forwardDeps, request, response)
+    trace?.ended(outcome)
+    metrics.served(outcome)
   }
 }

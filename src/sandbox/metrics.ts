@@ -1,3 +1,4 @@
+import type { Protocol } from '../core/route.ts'
 import type { WholeAnswer } from '../router/errors.ts'
 import type { AgentRequest } from '../router/exchange.ts'
 import type { Outcome } from '../router/forward.ts'
@@ -50,7 +51,7 @@ export function asksForMetrics({ method, target }: AgentRequest): boolean {
 /** Builds the metrics of one router. */
 export function createRouterMetrics(deps: RouterMetricsDeps): RouterMetrics {
   const { table, clock } = deps
-  const requests = new Map<string, number>()
+  const requests = new Map<Protocol | null, Map<Outcome['kind'], number>>()
   const errors = new Map<string, number>()
   const waits = { count: 0, seconds: 0 }
   let replays = 0
@@ -58,7 +59,7 @@ export function createRouterMetrics(deps: RouterMetricsDeps): RouterMetrics {
     {
       ...{ name: 'openshell_router_requests_total', type: 'counter' },
       help: 'Requests of agents by protocol and outcome',
-      samples: requests,
+      samples: requestSamples(requests),
     },
     {
       ...{ name: 'openshell_router_errors_total', type: 'counter' },
@@ -93,11 +94,14 @@ export function createRouterMetrics(deps: RouterMetricsDeps): RouterMetrics {
       },
     },
     served({ kind, protocol, code, isReplayed }) {
-      add(requests, `{protocol="${protocol ?? 'none'}",outcome="${kind}"}`)
+      const kinds = requests.get(protocol) ?? new Map()
+      if (kinds.size === 0) requests.set(protocol, kinds)
+      add(kinds, kind)
       if (isReplayed) replays += 1
+      if (code === '') return
       const place = `{code="${code}"}`
       const isListed = errors.has(place) || errors.size < CODES_MAX
-      if (code !== '') add(errors, isListed ? place : '{code="other"}')
+      add(errors, isListed ? place : '{code="other"}')
     },
     answer() {
       const families = [...countFamilies(), spanFamily(deps.tracer), ...bundleFamilies(deps)]
@@ -146,7 +150,17 @@ function spanFamily(tracer: Tracer | null): Family {
   }
 }
 
-function add(counts: Map<string, number>, place: string): void {
+function* requestSamples(
+  requests: ReadonlyMap<Protocol | null, ReadonlyMap<Outcome['kind'], number>>,
+): Generator<readonly [string, number]> {
+  for (const [protocol, kinds] of requests) {
+    for (const [kind, count] of kinds) {
+      yield [`{protocol="${protocol ?? 'none'}",outcome="${kind}"}`, count]
+    }
+  }
+}
+
+function add<Place>(counts: Map<Place, number>, place: Place): void {
   counts.set(place, (counts.get(place) ?? 0) + 1)
 }
 

@@ -61,13 +61,23 @@ export class AnswerWriter implements FlowingResponse {
   start(status: number, headers: readonly string[]): void {
     if (this.#state === 'broken') return
     if (this.#state !== 'unstarted') throw new Error('An answer begins once')
-    this.#state = 'open'
-    const { text, contentLength, hasDate } = fieldLines(headers)
-    this.#frame(status, contentLength)
-    const date = hasDate ? '' : this.#line.dateLine()
-    this.#head = `${statusLine(status)}${text}${date}${this.#connectionLines()}\r\n`
+    this.#begin(status, headers)
     // After the microtasks of this turn: a first chunk that is already here joins the head.
     process.nextTick(flushHead, this)
+  }
+
+  complete(status: number, headers: readonly string[], pieces: readonly Uint8Array[]): boolean {
+    const { socket, room } = this.#line
+    if (socket.writableNeedDrain) return false
+    if (this.#state !== 'unstarted') throw departed()
+    this.#begin(status, headers)
+    if (this.#framing === 'length') {
+      for (const piece of pieces) this.#count(piece)
+      this.#demandAll()
+      room.write(socket, this.#takeHead(), pieces)
+    } else for (const piece of pieces) this.#put(piece, false)
+    this.#finish()
+    return true
   }
 
   write(chunk: Uint8Array): Promise<void> {
@@ -90,10 +100,7 @@ export class AnswerWriter implements FlowingResponse {
 
   #put(chunk: Uint8Array, isBorrowed: boolean): void {
     if (this.#framing === 'none' || chunk.length === 0) return
-    if (this.#framing === 'length') {
-      this.#left -= chunk.length
-      if (this.#left < 0) throw new Error('An answer is longer than its Content-Length')
-    }
+    if (this.#framing === 'length') this.#count(chunk)
     const isChunked = this.#framing === 'chunked'
     const { socket, room } = this.#line
     room.writePiece(socket, chunk, { head: this.#takeHead(), isChunked, isBorrowed })
@@ -101,15 +108,36 @@ export class AnswerWriter implements FlowingResponse {
 
   end(): Promise<void> {
     if (this.#state !== 'open') return Promise.reject(departed())
+    this.#demandAll()
+    this.#finish()
+    return DONE
+  }
+
+  #begin(status: number, headers: readonly string[]): void {
+    this.#state = 'open'
+    const { text, contentLength, hasDate } = fieldLines(headers)
+    this.#frame(status, contentLength)
+    const date = hasDate ? '' : this.#line.dateLine()
+    this.#head = `${statusLine(status)}${text}${date}${this.#connectionLines()}\r\n`
+  }
+
+  #count(chunk: Uint8Array): void {
+    this.#left -= chunk.length
+    if (this.#left < 0) throw new Error('An answer is longer than its Content-Length')
+  }
+
+  #demandAll(): void {
     if (this.#framing === 'length' && this.#left > 0) {
       throw new Error('An answer is shorter than its Content-Length')
     }
+  }
+
+  #finish(): void {
     this.#state = 'ended'
     const isChunked = this.#framing === 'chunked'
     const { socket, room } = this.#line
     room.writeEnd(socket, { head: this.#takeHead(), isChunked })
     this.#line.answerEnded(this.#isLast)
-    return DONE
   }
 
   destroy(): void {

@@ -1,4 +1,5 @@
 import { CR, FIELDS_MAX, type FieldSpan, MessageError, readField, readLineEnd } from './grammar.ts'
+import { usualName } from './usual-names.ts'
 
 /** Offsets kept of each field: its name's start and end, its value's start and end. */
 const OFFSETS = 4
@@ -38,14 +39,26 @@ export class FieldSection {
     return -1
   }
 
-  /** Names and values in turn, as received and in order. */
-  list(bytes: Buffer): string[] {
+  /** Where the section's first byte that was not read stands. */
+  get at(): number {
+    return this.#at
+  }
+
+  /**
+   * Names and values in turn, as received and in order. `text` is the bytes as latin1: slices of one
+   * string cost next to nothing.
+   */
+  list(bytes: Buffer, text: string): string[] {
     const offsets = this.#offsets
-    // One string for all: its slices cost next to nothing.
-    const text = bytes.toString('latin1', 0, this.#at)
     const fields: string[] = []
-    for (let at = 0; at < this.#count * OFFSETS; at += 2) {
-      fields.push(text.slice(offsets[at], offsets[at + 1]))
+    for (let at = 0; at < this.#count * OFFSETS; at += OFFSETS) {
+      const start = offsets[at] ?? 0
+      const end = offsets[at + 1] ?? 0
+      const name = usualName(bytes, start, end)
+      fields.push(
+        name === '' ? text.slice(start, end) : name,
+        text.slice(offsets[at + 2], offsets[at + 3]),
+      )
     }
     return fields
   }

@@ -1,3 +1,4 @@
+import { lowerName } from '../../router/field-names.ts'
 import { malformed } from './grammar.ts'
 
 /** Digits of the largest length that a number holds exactly, less one. */
@@ -33,22 +34,22 @@ export function framingOf(fields: readonly string[], minorVersion: number): Fram
     // By their lengths the names that matter are told from most others without a comparison.
     switch (name.length) {
       case 6:
-        if (name.toLowerCase() === 'expect') expectsContinue ||= isWord(value, '100-continue')
+        if (lowerName(name) === 'expect') expectsContinue ||= isWord(value, '100-continue')
         break
       case 7:
-        if (name.toLowerCase() === 'upgrade') upgrade = joined(upgrade, value)
+        if (lowerName(name) === 'upgrade') upgrade = joined(upgrade, value)
         break
       case 10:
-        if (name.toLowerCase() === 'connection') connection = joined(connection, value)
+        if (lowerName(name) === 'connection') connection = joined(connection, value)
         break
       case 14:
-        if (name.toLowerCase() !== 'content-length') break
+        if (lowerName(name) !== 'content-length') break
         // RFC 9112 §6.3 would let equal ones pass; whoever sends two has lost count.
         if (length !== null) throw malformed('The message has more than one Content-Length')
         length = readLength(value)
         break
       case 17:
-        if (name.toLowerCase() !== 'transfer-encoding') break
+        if (lowerName(name) !== 'transfer-encoding') break
         // RFC 9112 §6.1: chunked once and last; other codings are not known here.
         if (isChunked || !isWord(value, 'chunked')) {
           throw malformed('The Transfer-Encoding is not "chunked"')

@@ -18,6 +18,7 @@ export class HeadReader {
   readonly #fields = new FieldSection()
   #held: Buffer | null = null
   #bytes: Buffer = EMPTY
+  #text = ''
   #hasStartLine = false
 
   constructor(readStartLine: ReadStartLine) {
@@ -44,6 +45,7 @@ export class HeadReader {
       return -1
     }
     this.#bytes = bytes
+    this.#text = bytes.toString('latin1', 0, this.#fields.at)
     this.#held = null
     this.#hasStartLine = false
     return from + end - (held?.length ?? 0)
@@ -56,13 +58,14 @@ export class HeadReader {
 
   /** A part of the start line that was read last, by its offsets. */
   text(start: number, end: number): string {
-    return this.#bytes.toString('latin1', start, end)
+    return this.#text.slice(start, end)
   }
 
   /** The fields of the head that was read last, and lets its bytes go. */
   takeFields(): string[] {
-    const fields = this.#fields.list(this.#bytes)
+    const fields = this.#fields.list(this.#bytes, this.#text)
     this.#bytes = EMPTY
+    this.#text = ''
     return fields
   }
 

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { isUsualName, lowerName } from '../../router/field-names.ts'
 
 /** What no field value may hold (RFC 9110 §5.5), and what latin1 cannot write. */
 const NOT_TEXT = /[^\t\x20-\x7e\x80-\xff]/
@@ -35,20 +36,24 @@ export function fieldLines(fields: readonly string[]): FieldLines {
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const name = fields[at] ?? ''
     const value = fields[at + 1] ?? ''
-    if (name === '' || NOT_TOKEN.test(name) || NOT_TEXT.test(value)) {
+    if (!(isUsualName(name) || isToken(name)) || NOT_TEXT.test(value)) {
       throw new TypeError(`The header field "${name}" cannot be written`)
     }
     // By their lengths the names that matter are told from most others without a comparison.
     const { length } = name
-    if (length === 4 && name.toLowerCase() === 'date') hasDate = true
-    else if (length === 14 && name.toLowerCase() === 'content-length') {
+    if (length === 4 && lowerName(name) === 'date') hasDate = true
+    else if (length === 14 && lowerName(name) === 'content-length') {
       contentLength = Number(value)
     } else if ((length === 7 || length >= 10) && length <= 17) {
-      if (OWN_FIELDS.has(name.toLowerCase())) continue
+      if (OWN_FIELDS.has(lowerName(name))) continue
     }
     text += `${name}: ${value}\r\n`
   }
   return { text, contentLength, hasDate }
+}
+
+function isToken(name: string): boolean {
+  return name !== '' && !NOT_TOKEN.test(name)
 }
 
 /** `HTTP/1.1 200 OK`, with its end of line (RFC 9112 §4). */

@@ -104,8 +104,6 @@ export class RequestParser {
     const { body, isPersistent, expectsContinue, upgrade } = framingOf(headers, minorVersion)
     // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's.
     if (method === 'CONNECT' && (body ?? 0) !== 0) throw malformed('A CONNECT has no body')
-    return {
-      ...{ method, target, minorVersion, headers, body, isPersistent, expectsContinue, upgrade },
-    }
+    return { method, target, minorVersion, headers, body, isPersistent, expectsContinue, upgrade }
   }
 }

@@ -1,0 +1,172 @@
+import type { Operation, Protocol, ResolvedRoute, Translation, VersionRule } from '../core/route.ts'
+import type { EditRules } from './body-edit.ts'
+import { RouterError } from './errors.ts'
+import {
+  type AgentRequest,
+  type AgentResponse,
+  type FlowingResponse,
+  WholeBody,
+} from './exchange.ts'
+import { type FreshnessDeps, freshRoute, isReady } from './freshness.ts'
+import { type Match, matchRequest } from './match.ts'
+import { isModelList, modelAnswer } from './model-list.ts'
+import { refuseForeignPage } from './origin.ts'
+import { answerWhole, type RelayEnd } from './relay.ts'
+import { editWhole, type RequestBody, readBody } from './request-body.ts'
+import { headerValue } from './rewrite.ts'
+import { planOf } from './route-plan.ts'
+import { agentsRoute, servingRoute } from './serving-route.ts'
+import { ANSWER_TRANSLATORS } from './translate/translators.ts'
+import {
+  readTranslatedBody,
+  type TranslatedBody,
+  translatedHeaders,
+  withoutAccept,
+} from './translated-body.ts'
+
+/** One request and what is learnt about it on its way. */
+export interface Passage {
+  readonly request: AgentRequest
+  readonly response: AgentResponse | FlowingResponse
+  protocol: Protocol | null
+  providerName: string
+  isReplayed: boolean
+}
+
+/** What stays the same over the tries at the upstream. */
+export interface Call {
+  readonly match: Match
+  readonly operation: Operation
+  readonly body: RequestBody | null
+  /** The agent's, with what a translated answer asks for. */
+  readonly headers: readonly string[]
+  /** Null where the answer passes as it is. */
+  readonly translateAnswer: TranslatedBody['translateAnswer']
+}
+
+/** A call and the route that it is to go to first. */
+export interface Errand {
+  readonly kind: 'errand'
+  readonly call: Call
+  readonly route: ResolvedRoute
+}
+
+/**
+ * Most requests are there to their end and their token is fresh: nothing is waited for but the
+ * upstream. A promise for each step that might have had to wait would cost as much as all the rest.
+ */
+type NowOrLater<T> = T | Promise<T>
+
+/**
+ * Finds the route and reads the body as far as needed, or answers with the model list.
+ *
+ * @throws RouterError now or later, for all that is wrong with a request, and where no route serves it.
+ */
+export function prepare(deps: FreshnessDeps, passage: Passage): NowOrLater<Errand | RelayEnd> {
+  const { request } = passage
+  refuseForeignPage(request)
+  const match = matchRequest(request)
+  passage.protocol = match.protocol
+  const route = agentsRoute(deps.table.current())
+  if (route !== null) return prepareFor(deps, passage, { match, route })
+  return servingRoute(deps, request.signal).then(awaited =>
+    prepareFor(deps, passage, { match, route: awaited }),
+  )
+}
+
+function prepareFor(
+  deps: FreshnessDeps,
+  passage: Passage,
+  { match, route }: { readonly match: Match; readonly route: ResolvedRoute },
+): NowOrLater<Errand | RelayEnd> {
+  passage.providerName = route.providerName
+  const operation = route.operations.find(one => one.protocol === match.protocol)
+  if (operation === undefined) {
+    if (!isModelList(match)) throw unsupported(route, match.protocol)
+    return answerWhole(modelAnswer(route, match), passage.response, { isHead: false })
+  }
+  const read = (fresh: ResolvedRoute): NowOrLater<Errand> => {
+    const call = readCall(deps, passage, { match, operation, route: fresh })
+    if (!(call instanceof Promise)) return { kind: 'errand', call, route: fresh }
+    return call.then(late => ({ kind: 'errand', call: late, route: fresh }))
+  }
+  // Looked at before the body too, so that an agent does not send a body in vain.
+  if (isReady(deps, route)) return read(route)
+  return freshRoute(deps, route, passage.request.signal).then(read)
+}
+
+/** Reads the body as far as needed, edited or translated. */
+function readCall(
+  { limits }: FreshnessDeps,
+  { request }: Passage,
+  options: {
+    readonly match: Match
+    readonly operation: Operation
+    readonly route: ResolvedRoute
+  },
+): NowOrLater<Call> {
+  const { match, operation, route } = options
+  const { translation } = operation
+  const { headers } = request
+  if (match.protocol === 'model_discovery') {
+    return { match, operation, headers, body: null, translateAnswer: null }
+  }
+  demandPlain(request)
+  const translateAnswer = ANSWER_TRANSLATORS.get(translation?.name ?? '') ?? null
+  if (translation !== null && translateAnswer === null) {
+    return readTranslatedCall(request, { match, operation, route, translation, limits })
+  }
+  const rules = rulesOf(request, route, operation)
+  const reading = { rules, limits, isWhole: route.auth.kind === 'sigv4' }
+  const callWith = (body: RequestBody): Call => ({
+    ...{ match, operation, body, translateAnswer },
+    headers: translateAnswer === null ? headers : withoutAccept(headers),
+  })
+  const source = request.body
+  if (source instanceof WholeBody) return callWith(editWhole(source, reading))
+  return readBody(source, reading).then(callWith)
+}
+
+async function readTranslatedCall(
+  { headers, body: source }: AgentRequest,
+  options: {
+    readonly match: Match
+    readonly operation: Operation
+    readonly route: ResolvedRoute
+    readonly translation: Translation
+    readonly limits: FreshnessDeps['limits']
+  },
+): Promise<Call> {
+  const { match, operation } = options
+  const translated = await readTranslatedBody(source, options)
+  if (translated.translateAnswer === null) return { match, operation, headers, ...translated }
+  const { isStream } = translated.body
+  return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
+}
+
+function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
+  const served = route.operations.map(operation => operation.protocol).join(', ') || 'nothing'
+  return new RouterError(
+    'protocol_unsupported',
+    `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}. Have the agent use one of these, or set a route to another provider`,
+  )
+}
+
+function demandPlain(request: AgentRequest): void {
+  const encoding = headerValue(request.headers, 'content-encoding')
+  if (encoding !== '' && encoding.toLowerCase() !== 'identity') {
+    throw new RouterError('bad_request', 'The request body is compressed. Send it as plain JSON')
+  }
+}
+
+function rulesOf(request: AgentRequest, route: ResolvedRoute, operation: Operation): EditRules {
+  const { rules } = planOf(route, operation)
+  if (operation.version === null) return rules
+  const version = bodyVersion(request, operation.version)
+  return version === rules.version ? rules : { ...rules, version }
+}
+
+function bodyVersion(request: AgentRequest, rule: VersionRule): string {
+  const asked = headerValue(request.headers, 'anthropic-version')
+  return asked === '' ? rule.fallback : (rule.byHeader.get(asked) ?? asked)
+}
