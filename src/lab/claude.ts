@@ -189,8 +189,9 @@ function versionProblem({ body, apiVersion }: ClaudeRequest): string | null {
   return null
 }
 
+/** What the user said last; agents put messages of their own behind it. */
 function lastText(messages: unknown): string {
-  const last = elementsOf(messages).at(-1)
+  const last = elementsOf(messages).findLast(one => isObject(one) && one.role === 'user')
   return isObject(last) ? contentText(last.content) : ''
 }
 

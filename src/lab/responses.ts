@@ -54,10 +54,13 @@ function isResponseId(id: unknown): boolean {
   return typeof id === 'string' && /^resp_[\w-]{8,64}$/.test(id)
 }
 
+/** What the user said last, or what a tool answered since. */
 function promptOf(input: unknown): string {
   if (typeof input === 'string') return input
-  const last = elementsOf(input).findLast(item => isObject(item) && item.role === 'user')
-  return isObject(last) ? contentText(last.content) : ''
+  const last = elementsOf(input).findLast(
+    item => isObject(item) && (item.role === 'user' || item.type === 'function_call_output'),
+  )
+  return isObject(last) ? contentText(last.content ?? last.output) : ''
 }
 
 function offeredTools(body: JsonObject): readonly OfferedTool[] {

@@ -4,11 +4,7 @@ import type { Protocol } from '../core/route.ts'
 import { prepareAgent } from './agents.ts'
 import { PLACEHOLDER_KEY } from './environment.ts'
 
-const ENVIRONMENT = {
-  ANTHROPIC_API_KEY: PLACEHOLDER_KEY,
-  ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
-  HOME: '/home/me',
-}
+const ENVIRONMENT = { ANTHROPIC_API_KEY: PLACEHOLDER_KEY, HOME: '/home/me' }
 
 function prepare(command: readonly string[], protocols: readonly Protocol[] = []) {
   return prepareAgent({ command, environment: ENVIRONMENT }, new Set(protocols))
@@ -31,7 +27,7 @@ for (const command of [
   })
 }
 
-test('Claude Code gets no key beside its token, and no other traffic', () => {
+test('Claude Code gets a token instead of a key, and no other traffic', () => {
   for (const command of [['claude'], ['npx', '@anthropic-ai/claude-code', '-p', 'hi']]) {
     const prepared = prepare(command)
     assert.deepEqual(prepared.command, command)

@@ -42,12 +42,16 @@ export function prepareAgent(
 }
 
 /**
- * With a key alone, a new installation of Claude Code wants to reach Anthropic first, and with a key
- * and a token it speaks of a conflict. Its other traffic would end at the router's 403.
+ * With a key, a new installation of Claude Code wants to reach Anthropic before its first word; a token
+ * is taken as it is. Its other traffic would end at the router's 403.
  */
 function claudeEnvironment(environment: Environment): Environment {
   const { ANTHROPIC_API_KEY: _, ...others } = environment
-  return { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1', ...others }
+  return {
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+    ...others,
+    ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
+  }
 }
 
 /**

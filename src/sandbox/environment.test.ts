@@ -11,6 +11,7 @@ const OPTIONS = {
 }
 
 for (const name of [
+  'ANTHROPIC_AUTH_TOKEN',
   'ANTHROPIC_FOUNDRY_API_KEY',
   'CLAUDE_CODE_OAUTH_TOKEN',
   'CLAUDE_CODE_USE_VERTEX',
@@ -88,7 +89,6 @@ test('what leads to the router replaces what was there', () => {
     CODEX_CA_CERTIFICATE: '/t/bundle.pem',
     ANTHROPIC_BASE_URL: 'https://inference.local',
     ANTHROPIC_API_KEY: PLACEHOLDER_KEY,
-    ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
     OPENAI_BASE_URL: 'https://inference.local/v1',
     OPENAI_API_KEY: PLACEHOLDER_KEY,
     GOOGLE_GEMINI_BASE_URL: 'https://inference.local',

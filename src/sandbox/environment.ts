@@ -65,9 +65,7 @@ export function sandboxEnvironment(
     ...proxySettings(options.proxyUrl),
     ...trustSettings(options),
     ANTHROPIC_BASE_URL: 'https://inference.local',
-    // Libraries want a key; Claude Code takes a token without asking.
     ANTHROPIC_API_KEY: PLACEHOLDER_KEY,
-    ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
     OPENAI_BASE_URL: 'https://inference.local/v1',
     OPENAI_API_KEY: PLACEHOLDER_KEY,
     GOOGLE_GEMINI_BASE_URL: 'https://inference.local',

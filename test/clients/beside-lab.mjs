@@ -1,30 +1,36 @@
 // What the opt-in client scripts share: a lab and a gateway of their own, and an agent beside a router.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+/** No agent may take longer. */
+const AGENT_MS_MAX = 120_000
+const PRINTED_CHARACTERS_MAX = 2_000
 const executable = path.resolve(import.meta.dirname, '../../dist/openshell.mjs')
 
 /**
  * Starts a lab and a gateway that may reach it, in a folder of their own, and hands `use` what it needs:
- * the lab's `host:port`, the `keyFile` of its service account, `openshell(...args)`, `agent(command)`
- * that runs a command in a sandbox and answers `{ code, output }`, and `journal()`, the lab's calls.
+ * the lab's `host:port`, the `keyFile` of its service account, `openshell(...args)`,
+ * `agent(command, { input, interruptMs })` that runs a command in a sandbox, with `input` on its standard
+ * input and perhaps interrupted, and answers `{ code, output }`, and `journal()`, the lab's calls.
  * Whatever `use` throws fails the script; all is removed in the end.
  */
-export async function besideLab({ labPort, gatewayPort, labOptions = [] }, use) {
+export async function besideLab({ labOptions = [] }, use) {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'openshell-client-'))
   const keyFile = path.join(folder, 'sa.json')
-  const lab = `127.0.0.1:${labPort}`
+  const lab = await freeAddress()
+  const gateway = await freeAddress()
   const env = {
     PATH: process.env.PATH,
     HOME: folder,
     OPENSHELL_STATE_DIR: path.join(folder, 'state'),
-    OPENSHELL_GATEWAY_ENDPOINT: `http://127.0.0.1:${gatewayPort}`,
+    OPENSHELL_GATEWAY_ENDPOINT: `http://${gateway}`,
   }
   const programs = []
 
@@ -41,32 +47,34 @@ export async function besideLab({ labPort, gatewayPort, labOptions = [] }, use) 
 
   const openshell = (...args) => run(process.execPath, [executable, ...args], { env, cwd: folder })
 
-  const agent = async command => {
+  const agent = async (command, { input = '', interruptMs = 0 } = {}) => {
     const args = [executable, 'sandbox', 'run', '--', ...command]
-    const stdio = ['ignore', 'pipe', 'inherit']
+    // A file, because a program may fail at a pipe that cannot take all at once.
+    const logFile = path.join(folder, 'agent.log')
+    const stdio = ['pipe', 'pipe', openSync(logFile, 'w')]
     const child = spawn(process.execPath, args, { env, cwd: folder, stdio })
+    closeSync(stdio[2])
+    const interrupt = setTimeout(() => child.kill('SIGINT'), interruptMs || AGENT_MS_MAX)
     let output = ''
+    child.stdin.on('error', () => undefined).end(input)
     child.stdout.setEncoding('utf8').on('data', text => {
       output += text
-      process.stdout.write(text)
+      process.stdout.write(shortened(text))
     })
     const [code] = await once(child, 'close')
-    return { code, output }
+    clearTimeout(interrupt)
+    const log = readFileSync(logFile, 'utf8')
+    process.stdout.write(shortened(log))
+    return { code, output: output + log }
   }
 
-  /** The lab's calls, each also printed. */
-  const journal = async () => {
-    const calls = await (await fetch(`http://${lab}/lab/journal`)).json()
-    for (const { status, method, path: at } of calls) {
-      process.stdout.write(`${status} ${method} ${at}\n`)
-    }
-    return calls
-  }
+  /** The lab's calls, oldest first. */
+  const journal = async () => (await fetch(`http://${lab}/lab/journal?limit=5000`)).json()
 
   try {
     const place = ['--listen', lab, '--key-file', keyFile, ...labOptions]
     await start(['lab', 'start', ...place], lab)
-    const listen = ['--listen', `127.0.0.1:${gatewayPort}`, '--allow-endpoint', lab]
+    const listen = ['--listen', gateway, '--allow-endpoint', lab]
     await start(['gateway', 'start', ...listen, '--log-format', 'json'], 'gateway.started')
     await use({ lab, keyFile, openshell, agent, journal })
     process.stdout.write('1 passed, 0 failed\n')
@@ -74,4 +82,18 @@ export async function besideLab({ labPort, gatewayPort, labOptions = [] }, use) 
     for (const child of programs) child.kill()
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** A loopback address that was free a moment ago. */
+async function freeAddress() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  return `127.0.0.1:${port}`
+}
+
+function shortened(text) {
+  if (text.length <= PRINTED_CHARACTERS_MAX) return text
+  return `${text.slice(0, PRINTED_CHARACTERS_MAX)}… (${text.length} characters)\n`
 }

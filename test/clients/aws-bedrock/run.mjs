@@ -1,12 +1,11 @@
 // Opt-in acceptance, not part of `npm test`: the AWS SDK and Anthropic's client for Bedrock, with
-// placeholder keys, beside a router with a lab as AWS. Run `npm install && npm run check` in this
-// folder, after `npm run build` in the root.
+// placeholder keys, beside a router with a lab as AWS. Run `npm run clients -- aws-bedrock` in the root.
 import path from 'node:path'
 import { besideLab } from '../beside-lab.mjs'
 
 const script = path.join(import.meta.dirname, 'agent.mjs')
 const model = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
-const place = { labPort: 17_782, gatewayPort: 17_772, labOptions: ['--token-lifetime', '20s'] }
+const place = { labOptions: ['--token-lifetime', '20s'] }
 
 await besideLab(place, async ({ lab, openshell, agent, journal }) => {
   const { aws } = await (await fetch(`http://${lab}/lab/keys`)).json()
