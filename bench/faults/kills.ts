@@ -126,6 +126,7 @@ async function configure(world: World): Promise<Map<string, string[]>> {
     await addServiceAccount(placeOf(world, `account-${at + 1}`), email)
   }
   await setRoute(placeOf(world, 'account-1'), 'claude-3-7-sonnet')
+  await world.command(['workspace', 'create', 'other'])
   const clients = new Map<string, string[]>()
   for (const [name, graceMs] of GRACE_MS) {
     const options = { method: 'post', graceMs, hasRefreshToken: true } as const

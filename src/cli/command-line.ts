@@ -35,6 +35,12 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import('./sandbox.ts')).declareSandbox,
   },
   {
+    name: 'workspace',
+    summary: 'keep what belongs to several teams apart',
+    isHidden: false,
+    load: async () => (await import('./workspace.ts')).declareWorkspace,
+  },
+  {
     name: 'gateway',
     summary: 'run the gateway',
     isHidden: false,

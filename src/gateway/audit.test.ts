@@ -22,8 +22,8 @@ import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 /** Methods of this kind only look. */
 const LOOKS = /^(Get|List|Health|Watch)/
 
-/** A router calls it; what it leaves is the line of the mint that follows. */
-const BY_ROUTERS = ['ReportRejectedToken']
+/** Routers and supervisors call these; what they leave is the line of the mint that may follow. */
+const BY_ROUTERS = ['ReportRejectedToken', 'ConnectSupervisor', 'RelayStream', 'PushSandboxLogs']
 
 const SERVICES = [OpenShell, Inference, Delivery, Doctor]
 
@@ -101,6 +101,26 @@ const STORY: readonly Step[] = [
     method: Inference.method.deleteInferenceRoute,
     request: () => ({}),
     line: { event: 'audit.route.delete', route: 'inference.local', outcome: 'unchanged' },
+  },
+  {
+    method: method.createWorkspace,
+    request: () => ({ name: 'team' }),
+    line: { event: 'audit.workspace.create', workspace: 'team' },
+  },
+  {
+    method: method.addWorkspaceMember,
+    request: () => ({ workspace: 'team', principalSubject: 'ann', role: 1 }),
+    line: { event: 'audit.workspace_member.add', workspace: 'team', member: 'ann' },
+  },
+  {
+    method: method.removeWorkspaceMember,
+    request: () => ({ workspace: 'team', principalSubject: 'ann' }),
+    line: { event: 'audit.workspace_member.remove', workspace: 'team', member: 'ann' },
+  },
+  {
+    method: method.deleteWorkspace,
+    request: () => ({ name: 'team' }),
+    line: { event: 'audit.workspace.delete', workspace: 'team' },
   },
   {
     method: method.deleteSandbox,

@@ -20,6 +20,10 @@ export type AuditAction =
   | 'sandbox.create'
   | 'sandbox.delete'
   | 'sandbox_token.create'
+  | 'workspace.create'
+  | 'workspace.delete'
+  | 'workspace_member.add'
+  | 'workspace_member.remove'
   | 'token.mint'
 
 /**
@@ -37,6 +41,7 @@ interface AuditSubject {
   readonly route?: string
   readonly model?: string
   readonly sandbox?: string
+  readonly member?: string
   /** The version of the provider or route that was written. */
   readonly version?: number
   /** The token's number. */

@@ -36,6 +36,7 @@ import { createReporting } from './reporting.ts'
 import type { Rpc } from './rpc.ts'
 import { sandboxRpcs } from './sandbox-service.ts'
 import { watchStore } from './store-watch.ts'
+import { workspaceRpcs } from './workspace-service.ts'
 
 /** The outside world of a gateway. */
 export interface GatewayDeps {
@@ -125,6 +126,7 @@ export async function composeGateway(
     ...refreshRpcs({ store, clock, task, delivery, onChange }),
     ...doctorRpcs({ ...deps, rules }),
     ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
+    ...workspaceRpcs(deps),
     ...sandboxRpcs({
       ...deps,
       onDelete(sandbox) {

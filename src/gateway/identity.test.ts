@@ -7,6 +7,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import { refusal, startTestGateway, type TestGateway } from '../../test/support/gateway.ts'
+import { bareSandbox } from '../core/sandbox.ts'
 import { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
@@ -139,7 +140,7 @@ test('a sandbox is remembered for ten seconds, and not a moment longer than it i
   const identity = await openIdentity(deps)
   const newCaller = async (name: string) => {
     const sandbox = { id: `id-${name}`, workspace: 'default', name, createdAtMs: 0 }
-    await store.createSandbox(sandbox)
+    await store.createSandbox(bareSandbox(sandbox))
     const token = await identity.issueSandboxToken(sandbox)
     const call = () => identity.authenticate(`Bearer ${token.reveal()}`)
     return { call, sandbox, remove: () => store.deleteSandbox('default', name) }

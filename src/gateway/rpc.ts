@@ -3,6 +3,7 @@ import {
   type DescMethodBiDiStreaming,
   type DescMethodUnary,
   fromBinary,
+  type Message,
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf'
@@ -15,14 +16,18 @@ import type {
 } from '@grpc/grpc-js'
 import { AppError } from '../core/errors.ts'
 import type { SandboxRecord } from '../core/provider.ts'
+import { DEFAULT_WORKSPACE } from '../core/workspace.ts'
+import type { Store } from '../store/store.ts'
 import type { Log } from '../system/log.ts'
 import { toStatus } from '../wire/errors.ts'
 import { EncodedMessage, encodeMessage, methodPath } from '../wire/grpc.ts'
 import { type Audit, type AuditAction, type AuditEntry, nameOfCaller, refusalOf } from './audit.ts'
 import type { Identity, Principal } from './identity.ts'
+import { isName } from './validate.ts'
 
 /** What every call needs of the gateway. */
 interface RpcDeps {
+  readonly store: Pick<Store, 'getWorkspace'>
   readonly identity: Identity
   readonly log: Log
   readonly audit: Audit
@@ -44,8 +49,9 @@ export function adminRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
 ): Rpc {
-  return unaryRpc(method, async (request, { caller }) => {
+  return unaryRpc(method, async (request, { caller, store }) => {
     requireAdmin(await caller())
+    await requireWorkspace(store, request)
     return answer(request)
   })
 }
@@ -59,7 +65,7 @@ export function changeRpc<I extends DescMessage, O extends DescMessage>(
   what: AuditAction,
   answer: (request: MessageShape<I>, note: Note) => Promise<MessageInitShape<O>>,
 ): Rpc {
-  return unaryRpc(method, async (request, { caller, audit }) => {
+  return unaryRpc(method, async (request, { caller, store, audit }) => {
     let entry: AuditEntry = { what, who: 'unknown', outcome: 'done' }
     const note: Note = more => {
       entry = { ...entry, ...more }
@@ -68,6 +74,8 @@ export function changeRpc<I extends DescMessage, O extends DescMessage>(
       const principal = await caller()
       entry = { ...entry, who: nameOfCaller(principal) }
       requireAdmin(principal)
+      if ('workspace' in request) note({ workspace: String(request.workspace) })
+      await requireWorkspace(store, request)
       return await answer(request, note)
     } catch (error) {
       note(refusalOf(error))
@@ -125,9 +133,8 @@ export function sandboxStreamRpc<I extends DescMessage, O extends DescMessage>(
 }
 
 /** What a method learns of the call besides its request. */
-interface Call {
+interface Call extends Pick<RpcDeps, 'store' | 'audit'> {
   readonly caller: () => Promise<Principal>
-  readonly audit: Audit
 }
 
 function unaryRpc<I extends DescMessage, O extends DescMessage>(
@@ -140,7 +147,7 @@ function unaryRpc<I extends DescMessage, O extends DescMessage>(
       callback,
     ) => {
       const caller = () => callerOf(deps, call.metadata)
-      const respond = async () => answer(call.request, { caller, audit: deps.audit })
+      const respond = async () => answer(call.request, { ...deps, caller })
       respond().then(
         response => callback(null, response),
         (error: unknown) => {
@@ -172,6 +179,21 @@ function requireAdmin(caller: Principal): void {
   }
   throw new AppError('unauthenticated', 'The gateway needs a token', {
     hint: 'The gateway writes it to admin.token in its state folder; pass --token-file',
+  })
+}
+
+/**
+ * Whatever names a workspace names one that exists: an empty answer about one that was misspelt would
+ * say nothing.
+ */
+async function requireWorkspace(store: RpcDeps['store'], request: Message): Promise<void> {
+  const workspace = 'workspace' in request ? request.workspace : ''
+  // What is no name at all is for the method to refuse.
+  if (typeof workspace !== 'string' || !isName(workspace)) return
+  if (workspace === DEFAULT_WORKSPACE) return
+  if ((await store.getWorkspace(workspace)) !== null) return
+  throw new AppError('not_found', `Workspace "${workspace}" does not exist`, {
+    hint: `See 'openshell workspace list', or make it with 'openshell workspace create ${workspace}'`,
   })
 }
 

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { AppError } from '../core/errors.ts'
 import type { SandboxRecord } from '../core/provider.ts'
+import { bareSandbox } from '../core/sandbox.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Random } from '../system/random.ts'
@@ -25,12 +26,12 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
     changeRpc(method.createSandbox, 'sandbox.create', async ({ name, workspace }, note) => {
       note({ sandbox: name, workspace })
       const id = uuid(deps.random)
-      const sandbox: SandboxRecord = {
+      const sandbox = bareSandbox({
         id,
         workspace: checkWorkspace(workspace),
         name: name === '' ? `sandbox-${id.slice(0, 8)}` : checkName(name, 'sandbox'),
         createdAtMs: deps.clock.nowMs(),
-      }
+      })
       note({ sandbox: sandbox.name, workspace: sandbox.workspace })
       await deps.store.createSandbox(sandbox)
       return { sandbox: sandboxToWire(sandbox) }
@@ -40,7 +41,7 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
     })),
     adminRpc(method.listSandboxes, async request => {
       const workspace = request.allWorkspaces ? null : checkWorkspace(request.workspace)
-      const sandboxes = await deps.store.listSandboxes(workspace, checkPage(request))
+      const sandboxes = await deps.store.listSandboxes(workspace, new Map(), checkPage(request))
       return { sandboxes: sandboxes.map(sandboxToWire) }
     }),
     changeRpc(method.deleteSandbox, 'sandbox.delete', async ({ name, workspace }, note) => {

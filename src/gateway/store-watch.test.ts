@@ -5,6 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import { seededRandom } from '../../test/support/seeded-random.ts'
+import { bareSandbox } from '../core/sandbox.ts'
 import { openStore } from '../store/open.ts'
 import { silentLog } from '../system/log.ts'
 import { watchStore } from './store-watch.ts'
@@ -17,9 +18,9 @@ test('trouble of the database is told and goes on to the caller; all else passes
   const store = await openStore({ ...outside, masterKey: new Uint8Array(32) }, place)
   let troubles = 0
   const watched = watchStore(store, () => (troubles += 1))
-  const sandbox = { id: 'i', workspace: 'w', name: 's', createdAtMs: 1 }
+  const sandbox = bareSandbox({ id: 'i', workspace: 'default', name: 's', createdAtMs: 1 })
   await watched.createSandbox(sandbox)
-  assert.deepEqual(await watched.getSandbox('w', 's'), sandbox)
+  assert.deepEqual(await watched.getSandbox('default', 's'), sandbox)
   await assert.rejects(watched.createSandbox(sandbox), { code: 'already_exists' })
   assert.equal(troubles, 0)
   await watched.close()

@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts'
 import type { RouteName } from '../core/provider.ts'
 import { Secret } from '../core/secret.ts'
+import { DEFAULT_WORKSPACE } from '../core/workspace.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
 
 const NAME_CHARS_MAX = 253
@@ -11,15 +12,17 @@ const VALUE_BYTES_MAX = 8_192
 const LIST_DEFAULT = 100
 const LIST_MAX = 1_000
 
-/** The workspace that always exists. */
-const DEFAULT_WORKSPACE = 'default'
-
 /** Checks a name that a person gave: it stands in URLs, metrics and tables. */
 export function checkName(name: string, label: string): string {
-  if (name.length <= NAME_CHARS_MAX && /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i.test(name)) return name
+  if (isName(name)) return name
   throw new AppError('invalid_argument', `"${name.slice(0, 64)}" is not a ${label} name`, {
     hint: `Names have letters, digits, dots, dashes and underscores, at most ${NAME_CHARS_MAX}`,
   })
+}
+
+/** Whether something may be the name of anything. */
+export function isName(name: string): boolean {
+  return name.length <= NAME_CHARS_MAX && /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i.test(name)
 }
 
 /** The workspace of a request; '' means the default one. */

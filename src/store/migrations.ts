@@ -4,6 +4,7 @@ import { AppError } from '../core/errors.ts'
 import { addChanges } from './changes-migration.ts'
 import type { Database } from './database.ts'
 import { addOperations } from './operations-migration.ts'
+import { addWorkspacesAndSandboxes } from './workspace-migration.ts'
 
 /** A change of the schema; it runs in a transaction of its own on both databases. */
 type Step = (db: Kysely<unknown>, kind: Database['kind']) => Promise<void>
@@ -15,6 +16,7 @@ export const OPERATIONS_STEP = '0006'
 const STEPS: Readonly<Record<string, Step>> = {
   '0001': createTables,
   '0002': addCandidatesAndHistory,
+  '0004': addWorkspacesAndSandboxes,
   '0005': addChanges,
   [OPERATIONS_STEP]: addOperations,
 }

@@ -7,9 +7,11 @@ import { configText, parseConfig, readCandidate, sealCandidate } from './content
 import { insertCredentials, writeCredential } from './credentials.ts'
 import { type StoreContext, wholeMs } from './database.ts'
 import { materialContext, putMaterial } from './material.ts'
+import { refuseAttached } from './sandbox-providers.ts'
 import type { ProvidersTable, Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
 import type { DamagedProvider, DeletedProvider, Page, ProviderPage } from './store.ts'
+import { holdWorkspace } from './workspaces.ts'
 
 /** See `Store.createProvider`. */
 export async function createProvider(
@@ -18,6 +20,7 @@ export async function createProvider(
   credentials: readonly Credential[],
 ): Promise<void> {
   await context.database.db.transaction().execute(async db => {
+    await holdWorkspace(db, context, provider.workspace)
     const created = await db
       .insertInto('providers')
       .values({
@@ -156,13 +159,21 @@ export async function deleteProvider(
   workspace: string,
   name: string,
 ): Promise<DeletedProvider | null> {
-  const deleted = await context.database.db
-    .deleteFrom('providers')
-    .where('workspace', '=', workspace)
-    .where('name', '=', name)
-    .returning(['id', 'workspace', 'name', 'type', 'version'])
-    .executeTakeFirst()
-  return deleted ?? null
+  const { db, kind } = context.database
+  return db.transaction().execute(async within => {
+    // Held, so that whoever would attach it waits and then finds it gone.
+    const found = await within
+      .selectFrom('providers')
+      .select(['id', 'workspace', 'name', 'type', 'version'])
+      .where('workspace', '=', workspace)
+      .where('name', '=', name)
+      .$if(kind === 'postgres', query => query.forUpdate())
+      .executeTakeFirst()
+    if (found === undefined) return null
+    await refuseAttached(within, found)
+    await within.deleteFrom('providers').where('id', '=', found.id).execute()
+    return found
+  })
 }
 
 /**

@@ -12,6 +12,14 @@ const BATCH_ROWS = 200
 const PASSES_MAX = 50
 const PASS_PAUSE_MS = 200
 
+const LOCKED_TABLES = [
+  'sandboxes',
+  'providers',
+  'credentials',
+  'provider_secrets',
+  'gateway_secrets',
+] as const
+
 /** What a rekey did. */
 export interface RekeyReport {
   /** `current` when the newest key sealed everything already. */
@@ -84,7 +92,7 @@ async function changeOver(context: StoreContext): Promise<KeysInUse> {
  */
 async function waitForWriters(db: Kysely<Schema>, kind: 'sqlite' | 'postgres'): Promise<void> {
   if (kind === 'sqlite') return
-  for (const table of ['providers', 'credentials', 'provider_secrets', 'gateway_secrets']) {
+  for (const table of LOCKED_TABLES) {
     await sql`lock table ${sql.table(table)} in exclusive mode`.execute(db)
   }
 }

@@ -2,6 +2,7 @@ import type { InferenceRoute, RouteName } from '../core/provider.ts'
 import type { StoreContext } from './database.ts'
 import type { RoutesTable } from './schema.ts'
 import { damagedRow } from './trouble.ts'
+import { holdWorkspace } from './workspaces.ts'
 
 const ROUTE_NAMES = ['inference.local', 'sandbox-system'] as const
 
@@ -47,33 +48,52 @@ export async function listRouteWorkspaces({ database }: StoreContext): Promise<r
 
 /** See `Store.saveRoute`. */
 export async function saveRoute(
-  { database }: StoreContext,
+  context: StoreContext,
   route: InferenceRoute,
 ): Promise<InferenceRoute | null> {
-  const content = {
+  const row = await (route.version === 0
+    ? insertRoute(context, route)
+    : updateRoute(context, route))
+  return row === undefined ? null : toRoute(row)
+}
+
+function insertRoute(
+  context: StoreContext,
+  route: InferenceRoute,
+): Promise<RoutesTable | undefined> {
+  const { workspace, name } = route
+  return context.database.db.transaction().execute(async db => {
+    await holdWorkspace(db, context, workspace)
+    return db
+      .insertInto('routes')
+      .values({ workspace, name, ...contentOf(route) })
+      .onConflict(conflict => conflict.columns(['workspace', 'name']).doNothing())
+      .returningAll()
+      .executeTakeFirst()
+  })
+}
+
+function updateRoute(
+  { database }: StoreContext,
+  route: InferenceRoute,
+): Promise<RoutesTable | undefined> {
+  return database.db
+    .updateTable('routes')
+    .set(contentOf(route))
+    .where('workspace', '=', route.workspace)
+    .where('name', '=', route.name)
+    .where('version', '=', route.version)
+    .returningAll()
+    .executeTakeFirst()
+}
+
+function contentOf(route: InferenceRoute) {
+  return {
     provider_name: route.providerName,
     model_id: route.modelId,
     timeout_seconds: route.timeoutSeconds,
     version: route.version + 1,
   }
-  const { workspace, name } = route
-  const row =
-    route.version === 0
-      ? await database.db
-          .insertInto('routes')
-          .values({ workspace, name, ...content })
-          .onConflict(conflict => conflict.columns(['workspace', 'name']).doNothing())
-          .returningAll()
-          .executeTakeFirst()
-      : await database.db
-          .updateTable('routes')
-          .set(content)
-          .where('workspace', '=', workspace)
-          .where('name', '=', name)
-          .where('version', '=', route.version)
-          .returningAll()
-          .executeTakeFirst()
-  return row === undefined ? null : toRoute(row)
 }
 
 /** See `Store.deleteRoute`. */

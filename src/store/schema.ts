@@ -75,6 +75,55 @@ export interface SandboxesTable {
   readonly workspace: string
   readonly name: string
   readonly created_at_ms: number
+  readonly version: number
+  /** JSON objects of strings, `settings` also of booleans. */
+  readonly labels: string
+  readonly annotations: string
+  readonly settings: string
+  /** Sealed base64, because an agent's environment may hold secrets; null for an empty spec. */
+  readonly spec_envelope: string | null
+  /** Base64; null, 0 and '' together. */
+  readonly policy: string | null
+  readonly policy_version: number
+  readonly policy_hash: string
+  readonly loaded_policy_version: number
+  readonly main_process_id: string
+  readonly exit_code: number | null
+}
+
+/** Which providers are attached to a sandbox. A provider that is cannot be deleted. */
+interface SandboxProvidersTable {
+  readonly sandbox_id: string
+  readonly provider_id: string
+  readonly position: number
+}
+
+/** One row a workspace. */
+export interface WorkspacesTable {
+  readonly name: string
+  readonly id: string
+  readonly labels: string
+  readonly version: number
+  readonly created_at_ms: number
+}
+
+/** One row a member. */
+export interface WorkspaceMembersTable {
+  readonly workspace: string
+  readonly subject: string
+  readonly id: string
+  readonly role: string
+  readonly created_at_ms: number
+}
+
+/** What holds for all sandboxes: one row, or none before the first change. */
+interface GatewayConfigTable {
+  readonly name: string
+  readonly settings: string
+  readonly policy: string | null
+  readonly policy_version: number
+  readonly policy_hash: string
+  readonly revision: number
 }
 
 /** The gateway's own secrets. */
@@ -133,6 +182,10 @@ export interface Schema {
   readonly credentials: CredentialsTable
   readonly routes: RoutesTable
   readonly sandboxes: SandboxesTable
+  readonly sandbox_providers: SandboxProvidersTable
+  readonly workspaces: WorkspacesTable
+  readonly workspace_members: WorkspaceMembersTable
+  readonly gateway_config: GatewayConfigTable
   readonly gateway_secrets: GatewaySecretsTable
   readonly retired_master_keys: RetiredMasterKeysTable
   readonly gateways: GatewaysTable

@@ -1,13 +1,16 @@
 import * as changes from './changes.ts'
 import * as credentials from './credentials.ts'
 import type { StoreContext } from './database.ts'
+import * as config from './gateway-config.ts'
 import * as secrets from './gateway-secrets.ts'
 import { announce, followKeys, underCurrentKey, withdraw } from './master-keys.ts'
 import * as providers from './providers.ts'
 import * as routes from './routes.ts'
+import * as attachments from './sandbox-providers.ts'
 import * as sandboxes from './sandboxes.ts'
 import type { Store } from './store.ts'
 import { orStoreUnavailable } from './trouble.ts'
+import * as workspaces from './workspaces.ts'
 
 /** The Store over an open database whose schema stands. One query code serves both databases. */
 export function createSqlStore(context: StoreContext): Store {
@@ -44,14 +47,7 @@ export function createSqlStore(context: StoreContext): Store {
     saveRoute: route => run(() => routes.saveRoute(context, route)),
     deleteRoute: (workspace, name) => run(() => routes.deleteRoute(context, workspace, name)),
 
-    createSandbox: sandbox => run(() => sandboxes.createSandbox(context, sandbox)),
-    getSandbox: (workspace, name) => run(() => sandboxes.getSandbox(context, workspace, name)),
-    getSandboxById: id => run(() => sandboxes.getSandboxById(context, id)),
-    listSandboxes: (workspace, page) =>
-      run(() => sandboxes.listSandboxes(context, workspace, page)),
-    deleteSandbox: (workspace, name) =>
-      run(() => sandboxes.deleteSandbox(context, workspace, name)),
-
+    ...placesOf(context, run),
     getGatewaySecret: name => run(() => secrets.getGatewaySecret(context, name)),
     putGatewaySecret: (name, value) => run(() => secrets.putGatewaySecret(context, name, value)),
 
@@ -66,4 +62,38 @@ export function createSqlStore(context: StoreContext): Store {
 
     close: () => run(() => db.destroy()),
   }
+}
+
+type Run = <T>(work: () => Promise<T>) => Promise<T>
+
+/** The methods for sandboxes, workspaces and what holds for all of them. */
+function placesOf(context: StoreContext, run: Run) {
+  return {
+    createSandbox: sandbox => run(() => sandboxes.createSandbox(context, sandbox)),
+    getSandbox: (workspace, name) => run(() => sandboxes.getSandbox(context, workspace, name)),
+    getSandboxById: id => run(() => sandboxes.getSandboxById(context, id)),
+    getFullSandbox: id => run(() => sandboxes.getFullSandbox(context, id)),
+    listSandboxes: (workspace, labels, page) =>
+      run(() => sandboxes.listSandboxes(context, { workspace, labels }, page)),
+    updateSandbox: sandbox => run(() => sandboxes.updateSandbox(context, sandbox)),
+    listProviderSandboxes: (providerId, page) =>
+      run(() => attachments.listProviderSandboxes(context, providerId, page)),
+    listProvidersBeside: providerId =>
+      run(() => attachments.listProvidersBeside(context, providerId)),
+    deleteSandbox: (workspace, name) =>
+      run(() => sandboxes.deleteSandbox(context, workspace, name)),
+
+    createWorkspace: workspace => run(() => workspaces.createWorkspace(context, workspace)),
+    getWorkspace: name => run(() => workspaces.getWorkspace(context, name)),
+    listWorkspaces: (labels, page) => run(() => workspaces.listWorkspaces(context, labels, page)),
+    deleteWorkspace: name => run(() => workspaces.deleteWorkspace(context, name)),
+    addWorkspaceMember: member => run(() => workspaces.addWorkspaceMember(context, member)),
+    removeWorkspaceMember: (workspace, subject) =>
+      run(() => workspaces.removeWorkspaceMember(context, workspace, subject)),
+    listWorkspaceMembers: (workspace, page) =>
+      run(() => workspaces.listWorkspaceMembers(context, workspace, page)),
+
+    getGatewayConfig: () => run(() => config.getGatewayConfig(context)),
+    saveGatewayConfig: record => run(() => config.saveGatewayConfig(context, record)),
+  } satisfies Partial<Store>
 }

@@ -7,7 +7,9 @@ import type {
   RouteName,
   SandboxRecord,
 } from '../core/provider.ts'
+import type { FullSandbox, GatewayConfigRecord } from '../core/sandbox.ts'
 import type { Secret } from '../core/secret.ts'
+import type { WorkspaceMember, WorkspaceRecord } from '../core/workspace.ts'
 
 /** A page of a list, in name order. */
 export interface Page {
@@ -44,6 +46,12 @@ export interface ContentChange {
   readonly candidate: 'kept' | 'promoted' | 'dropped'
 }
 
+/** What stands in a workspace and keeps it from being deleted. */
+export interface WorkspaceRemains {
+  readonly sandboxes: number
+  readonly providers: number
+}
+
 /** What is known of a provider that is gone. */
 export type DeletedProvider = Pick<ProviderRecord, 'id' | 'workspace' | 'name' | 'type' | 'version'>
 
@@ -78,7 +86,10 @@ export interface ChangeListener {
  * `already_exists` where a name is taken.
  */
 export interface Store {
-  /** Creates a provider with its credential rows (version 1) in one transaction. */
+  /**
+   * Creates a provider with its credential rows (version 1) in one transaction. Throws `not_found`
+   * when the workspace does not exist.
+   */
   createProvider(provider: ProviderRecord, credentials: readonly Credential[]): Promise<void>
   getProvider(workspace: string, name: string): Promise<ProviderRecord | null>
   getProviderById(id: string): Promise<ProviderRecord | null>
@@ -103,7 +114,10 @@ export interface Store {
     candidate: ProviderContent,
     credential: Credential,
   ): Promise<{ readonly provider: ProviderRecord; readonly credential: Credential } | null>
-  /** Deletes a provider with its credentials and secrets, readable or not; null when there was none. */
+  /**
+   * Deletes a provider with its credentials and secrets, readable or not; null when there was none.
+   * Throws `failed_precondition` while a sandbox has it attached.
+   */
   deleteProvider(workspace: string, name: string): Promise<DeletedProvider | null>
 
   /**
@@ -143,15 +157,61 @@ export interface Store {
   listRoutes(workspace: string): Promise<readonly InferenceRoute[]>
   /** Workspaces that have at least one route. */
   listRouteWorkspaces(): Promise<readonly string[]>
-  /** Creates (`route.version` 0) or replaces a route if the version is still the one read. */
+  /**
+   * Creates (`route.version` 0) or replaces a route if the version is still the one read. Throws
+   * `not_found` when the workspace does not exist.
+   */
   saveRoute(route: InferenceRoute): Promise<InferenceRoute | null>
   deleteRoute(workspace: string, name: RouteName): Promise<boolean>
 
-  createSandbox(sandbox: SandboxRecord): Promise<void>
-  getSandbox(workspace: string, name: string): Promise<SandboxRecord | null>
+  /**
+   * Creates a sandbox (version 1) with its providers attached. Throws `not_found` when the workspace
+   * does not exist, `failed_precondition` when one of the providers does not.
+   */
+  createSandbox(sandbox: FullSandbox): Promise<void>
+  getSandbox(workspace: string, name: string): Promise<FullSandbox | null>
+  /** Who a sandbox is, and no more: it is asked for at each of its calls. */
   getSandboxById(id: string): Promise<SandboxRecord | null>
-  listSandboxes(workspace: string | null, page: Page): Promise<readonly SandboxRecord[]>
+  getFullSandbox(id: string): Promise<FullSandbox | null>
+  /** `workspace` null lists all workspaces; only those with all the labels. */
+  listSandboxes(
+    workspace: string | null,
+    labels: ReadonlyMap<string, string>,
+    page: Page,
+  ): Promise<readonly FullSandbox[]>
+  /**
+   * Replaces a sandbox's content if its version is still the one that was read; answers the new one.
+   * Throws `failed_precondition` when one of the providers does not exist.
+   */
+  updateSandbox(sandbox: FullSandbox): Promise<FullSandbox | null>
+  /** Who has a provider attached, in name order. */
+  listProviderSandboxes(providerId: string, page: Page): Promise<readonly SandboxRecord[]>
+  /** The ids of the other providers that stand beside one in any sandbox. */
+  listProvidersBeside(providerId: string): Promise<readonly string[]>
   deleteSandbox(workspace: string, name: string): Promise<boolean>
+
+  createWorkspace(workspace: WorkspaceRecord): Promise<void>
+  getWorkspace(name: string): Promise<WorkspaceRecord | null>
+  /** In name order; only those with all the labels. */
+  listWorkspaces(
+    labels: ReadonlyMap<string, string>,
+    page: Page,
+  ): Promise<readonly WorkspaceRecord[]>
+  /**
+   * Deletes a workspace with its routes and members if no sandbox and no provider is in it; answers
+   * what is, or null when there is no such workspace.
+   */
+  deleteWorkspace(name: string): Promise<WorkspaceRemains | null>
+  /** Throws `not_found` when the workspace does not exist, `already_exists` for a member. */
+  addWorkspaceMember(member: WorkspaceMember): Promise<void>
+  removeWorkspaceMember(workspace: string, subject: string): Promise<boolean>
+  /** In the order of their subjects. */
+  listWorkspaceMembers(workspace: string, page: Page): Promise<readonly WorkspaceMember[]>
+
+  /** What holds for all sandboxes; revision 0 and nothing in it before the first change. */
+  getGatewayConfig(): Promise<GatewayConfigRecord>
+  /** Replaces it if its revision is still the one that was read; answers the new one. */
+  saveGatewayConfig(config: GatewayConfigRecord): Promise<GatewayConfigRecord | null>
 
   /** A secret of the gateway's own, for example the key that signs sandbox tokens. */
   getGatewaySecret(name: string): Promise<Secret | null>

@@ -49,6 +49,8 @@ export interface GatewayHostDeps extends Omit<TokenCallDeps, 'onAnswer'> {
   readonly file: string
   /** Hosts that the operator allows. */
   readonly allowList: readonly string[]
+  /** Those that there are from the beginning. */
+  readonly workspaces: readonly string[]
 }
 
 /**
@@ -152,7 +154,8 @@ export class GatewayHost {
       `sqlite:${this.#deps.file}`,
     )
     machine.schedule.stall(opening)
-    const started = opening.then(store => {
+    const started = opening.then(async store => {
+      await makeWorkspaces(store, this.#deps.workspaces)
       clock.isOpen = true
       life.onDeath(() => void closeQuietly(store))
       return life.while(this.#compose(life, store))
@@ -196,7 +199,7 @@ export class GatewayHost {
       },
     )
     const table = new RpcTable()
-    for (const rpc of gateway.rpcs) rpc(table, { identity, log, audit })
+    for (const rpc of gateway.rpcs) rpc(table, { store: guarded, identity, log, audit })
     gateway.run().then(
       () => life.kill(),
       (error: unknown) => ledger.violate('nothing breaks inside', `the gateway ended: ${error}`),
@@ -282,6 +285,14 @@ export class GatewayHost {
 async function closeQuietly(store: Store): Promise<void> {
   // A process that was killed in a transaction leaves it to the database to undo that.
   await store.close().catch(() => {})
+}
+
+/** An administrator made them before anything else. */
+async function makeWorkspaces(store: Store, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const workspace = { id: name, name, labels: new Map(), createdAtMs: 0, version: 1 }
+    if ((await store.getWorkspace(name)) === null) await store.createWorkspace(workspace)
+  }
 }
 
 /** Tokens are what they say: `admin`, or a sandbox's id. Signing has its own tests. */

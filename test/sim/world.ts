@@ -83,6 +83,7 @@ export class World {
       vendors: this.vendors,
       file: path.join(FOLDER, `openshell-sim-${process.pid}-${worlds}.db`),
       allowList: this.#allowList,
+      workspaces: this.workspaces,
     })
     const life = new Machine(schedule, 'operator').boot()
     const caller = { life, network: this.network, gateway: this.gateway, token: 'admin' }

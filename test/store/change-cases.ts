@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Change, Store } from '../../src/store/store.ts'
 import { until } from '../support/gateway.ts'
 import { newStore, type TestDatabase } from './databases.ts'
-import { aCredential, aProvider, aToken, present } from './records.ts'
+import { aCredential, aProvider, aSandbox, aToken, present } from './records.ts'
 
 const ROUTE = {
   ...{ workspace: 'default', name: 'inference.local' as const, providerName: 'my-vertex' },
@@ -78,9 +78,8 @@ export function changeCases(database: TestDatabase): void {
     await store.deleteProvider('default', provider.name)
     await isTold('a provider that is gone', provider.id)
 
-    const sandbox = { id: 's', workspace: 'default', name: 'box', createdAtMs: 5 }
     const bundles = await count()
-    await store.createSandbox(sandbox)
+    await store.createSandbox(aSandbox({ id: 's' }))
     assert.equal(await count('sandboxes'), 0)
     await store.deleteSandbox('default', 'box')
     const [gone] = await hears('a sandbox that is gone')

@@ -6,6 +6,7 @@ import { openStore } from '../../src/store/open.ts'
 import { realRandom } from '../../src/system/real.ts'
 import { handClock, newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, revealed } from './records.ts'
+import { STEPS } from './upgrade-cases.ts'
 
 const TABLES = [
   'providers',
@@ -40,7 +41,7 @@ export function openCases(database: TestDatabase): void {
     const ran = await database.run(location, 'select name from openshell_migrations')
     assert.deepEqual(
       ran.map(row => row.name),
-      ['0001', '0002', '0005', '0006'],
+      STEPS,
     )
   })
 

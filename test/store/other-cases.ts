@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import type { InferenceRoute } from '../../src/core/provider.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { newStore, type TestDatabase } from './databases.ts'
-import { present } from './records.ts'
+import { aWorkspace, present } from './records.ts'
 
 function aRoute(content: Partial<InferenceRoute> = {}): InferenceRoute {
   return {
@@ -16,10 +15,6 @@ function aRoute(content: Partial<InferenceRoute> = {}): InferenceRoute {
     version: 0,
     ...content,
   }
-}
-
-function aSandbox(content: { readonly workspace?: string; readonly name?: string } = {}) {
-  return { id: randomUUID(), workspace: 'default', name: 'box', createdAtMs: 5, ...content }
 }
 
 export function routeCases(database: TestDatabase): void {
@@ -48,6 +43,7 @@ export function routeCases(database: TestDatabase): void {
     assert.deepEqual(await store.listRouteWorkspaces(), [])
     await store.saveRoute(aRoute({ name: 'sandbox-system' }))
     await store.saveRoute(aRoute())
+    await store.createWorkspace(aWorkspace('b'))
     await store.saveRoute(aRoute({ workspace: 'b', timeoutSeconds: 90 }))
     const names = (await store.listRoutes('default')).map(one => one.name)
     assert.deepEqual(names, ['inference.local', 'sandbox-system'])
@@ -63,40 +59,6 @@ export function routeCases(database: TestDatabase): void {
       code: 'store_unavailable',
       message: /route "elsewhere" of workspace "default".*damaged/,
     })
-  })
-}
-
-export function sandboxCases(database: TestDatabase): void {
-  test('a sandbox is found by name and by id until it is deleted', async t => {
-    const { store } = await newStore(t, database)
-    const sandbox = aSandbox()
-    await store.createSandbox(sandbox)
-    assert.deepEqual(await store.getSandbox('default', 'box'), sandbox)
-    assert.deepEqual(await store.getSandboxById(sandbox.id), sandbox)
-    assert.equal(await store.getSandbox('other', 'box'), null)
-    assert.equal(await store.deleteSandbox('default', 'box'), true)
-    assert.equal(await store.deleteSandbox('default', 'box'), false)
-    assert.equal(await store.getSandboxById(sandbox.id), null)
-  })
-
-  test('a sandbox name is taken once in a workspace', async t => {
-    const { store } = await newStore(t, database)
-    await store.createSandbox(aSandbox())
-    await assert.rejects(store.createSandbox(aSandbox()), {
-      code: 'already_exists',
-      message: 'Sandbox "box" exists already',
-    })
-    await store.createSandbox(aSandbox({ workspace: 'other' }))
-  })
-
-  test('sandboxes are listed by page, of one workspace or of all', async t => {
-    const { store } = await newStore(t, database)
-    for (const name of ['c', 'a', 'b']) await store.createSandbox(aSandbox({ name }))
-    await store.createSandbox(aSandbox({ name: 'a', workspace: 'other' }))
-    const names = async (workspace: string | null, limit: number, offset: number) =>
-      (await store.listSandboxes(workspace, { limit, offset })).map(one => one.name)
-    assert.deepEqual(await names('default', 2, 1), ['b', 'c'])
-    assert.deepEqual(await names(null, 10, 0), ['a', 'a', 'b', 'c'])
   })
 }
 

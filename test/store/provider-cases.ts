@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Secret } from '../../src/core/secret.ts'
 import { newStore, type TestDatabase } from './databases.ts'
-import { aCredential, aProvider, aToken, present, revealed } from './records.ts'
+import { aCredential, aProvider, aToken, aWorkspace, present, revealed } from './records.ts'
 
 export function providerCases(database: TestDatabase): void {
   test('a provider comes back as it was created, by name and by id', async t => {
@@ -54,6 +54,7 @@ export function providerCases(database: TestDatabase): void {
     assert.equal(await store.getProviderById(second.id), null)
     assert.deepEqual(await store.listCredentials(second.id), [])
     assert.equal(present(await store.getProvider('default', 'my-vertex')).id, first.id)
+    await store.createWorkspace(aWorkspace('other'))
     await store.createProvider(aProvider({ workspace: 'other' }), [])
   })
 
@@ -71,6 +72,7 @@ export function providerCases(database: TestDatabase): void {
     const { store } = await newStore(t, database)
     for (const name of ['b', 'a-1', 'B', 'a', 'é', 'a_1'])
       await store.createProvider(aProvider({ name }), [])
+    await store.createWorkspace(aWorkspace('other'))
     await store.createProvider(aProvider({ name: 'a', workspace: 'other' }), [])
     const names = async (workspace: string | null, limit: number, offset: number) => {
       const { providers: page } = await store.listProviders(workspace, { limit, offset })

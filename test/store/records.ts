@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { AccessToken, Credential } from '../../src/core/credential.ts'
 import type { ProviderRecord } from '../../src/core/provider.ts'
+import { bareSandbox, type FullSandbox } from '../../src/core/sandbox.ts'
 import { Secret } from '../../src/core/secret.ts'
+import type { WorkspaceRecord } from '../../src/core/workspace.ts'
 import type { ContentChange } from '../../src/store/store.ts'
 
 export const TOKEN_KEY = 'GOOGLE_VERTEX_AI_TOKEN'
@@ -20,6 +22,15 @@ export function aProvider(content: Partial<ProviderRecord> = {}): ProviderRecord
     updatedAtMs: 1_000,
     ...content,
   }
+}
+
+export function aSandbox(content: Partial<FullSandbox> = {}): FullSandbox {
+  const record = { id: randomUUID(), workspace: 'default', name: 'box', createdAtMs: 5 }
+  return { ...bareSandbox(record), ...content }
+}
+
+export function aWorkspace(name: string, content: Partial<WorkspaceRecord> = {}): WorkspaceRecord {
+  return { id: randomUUID(), name, labels: new Map(), createdAtMs: 7, version: 1, ...content }
 }
 
 export function aToken(content: Partial<AccessToken> = {}): AccessToken {

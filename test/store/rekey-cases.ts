@@ -6,7 +6,7 @@ import { openOperations } from '../../src/store/operations.ts'
 import { SEALED_COLUMNS } from '../../src/store/sealed-columns.ts'
 import { realRandom } from '../../src/system/real.ts'
 import { handClock, newStore, type TestDatabase } from './databases.ts'
-import { aCredential, aProvider, aToken, present, revealed, rotation } from './records.ts'
+import { aCredential, aProvider, aSandbox, aToken, present, revealed, rotation } from './records.ts'
 
 /** More than a batch, so that a walk has a second one. */
 const PROVIDERS = 230
@@ -31,6 +31,7 @@ export function rekeyCases(database: TestDatabase): void {
       assert.ok(await store.stageProvider(provider, candidate, present(row)))
     }
     await store.putGatewaySecret('signing-key', new Secret('the key'))
+    await store.createSandbox(aSandbox({ spec: new Uint8Array([1, 2, 3]) }))
     await store.announce('gateway')
     const operations = async (held: readonly Uint8Array[] = keys) => {
       const deps = { clock, random: realRandom, masterKey: async () => held }
@@ -44,7 +45,7 @@ export function rekeyCases(database: TestDatabase): void {
     const page = await opened.store.listProviders(null, { limit: 1_000, offset: 0 })
     const rows = await Promise.all(page.providers.map(one => opened.store.listCredentials(one.id)))
     const key = await opened.store.getGatewaySecret('signing-key')
-    return revealed([page, rows, key])
+    return revealed([page, rows, key, await opened.store.getSandbox('default', 'box')])
   }
   const envelopesOf = async (location: string): Promise<readonly string[]> => {
     const texts = SEALED_COLUMNS.map(({ table, column }) =>
@@ -90,7 +91,7 @@ export function rekeyCases(database: TestDatabase): void {
     assert.deepEqual(report.unreadable, [])
     assert.ok(report.rewrapped >= 3 * PROVIDERS - 20 && told.at(-1) === report.rewrapped)
     const envelopes = await envelopesOf(location)
-    assert.equal(envelopes.length, 3 * PROVIDERS + 2)
+    assert.equal(envelopes.length, 3 * PROVIDERS + 3)
     for (const envelope of envelopes) assert.equal(envelope.split('.')[1], report.keyId)
     const versions = /"version":\d+/g
     const text = (value: unknown) => JSON.stringify(value).replace(versions, '')

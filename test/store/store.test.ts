@@ -12,11 +12,13 @@ import { credentialCases } from './credential-cases.ts'
 import { damageCases } from './damage-cases.ts'
 import { newStore, postgres, sqlite } from './databases.ts'
 import { openCases } from './open-cases.ts'
-import { gatewaySecretCases, routeCases, sandboxCases } from './other-cases.ts'
+import { gatewaySecretCases, routeCases } from './other-cases.ts'
 import { postgresCases } from './postgres-cases.ts'
 import { providerCases } from './provider-cases.ts'
 import { rekeyCases } from './rekey-cases.ts'
+import { sandboxCases } from './sandbox-cases.ts'
 import { upgradeCases } from './upgrade-cases.ts'
+import { workspaceCases } from './workspace-cases.ts'
 
 const DATABASES = [sqlite, postgres]
 
@@ -32,6 +34,7 @@ for (const database of DATABASES) {
     describe('changes', () => changeCases(database))
     describe('routes', () => routeCases(database))
     describe('sandboxes', () => sandboxCases(database))
+    describe('workspaces', () => workspaceCases(database))
     describe('gateway secrets', () => gatewaySecretCases(database))
     describe('opening', () => openCases(database))
     describe('rekeying', () => rekeyCases(database))

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import type { Failure } from '../../src/core/failure.ts'
+import { bareSandbox } from '../../src/core/sandbox.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, present, revealed, rotation } from './records.ts'
 
-const FENCED = ['providers', 'provider_secrets', 'credentials', 'gateway_secrets']
+const FENCED = ['providers', 'provider_secrets', 'credentials', 'gateway_secrets', 'sandboxes']
 
 const TRIGGERS = [
   ...['insert', 'update', 'delete'].flatMap(event => [`providers_${event}`, `routes_${event}`]),
@@ -34,6 +35,13 @@ const toFirstStep = (database: TestDatabase) => [
   ...(database.name === 'SQLite' ? TRIGGERS_OF_SQLITE : TRIGGERS_OF_POSTGRES),
   ...['changes', 'gateway_routers'].map(table => `drop table ${table}`),
   'alter table credentials drop column claimed_from',
+  ...['sandbox_providers', 'workspace_members', 'workspaces', 'gateway_config'].map(
+    table => `drop table ${table}`,
+  ),
+  ...[
+    ...['version', 'labels', 'annotations', 'settings', 'spec_envelope', 'policy'],
+    ...['policy_version', 'policy_hash', 'loaded_policy_version', 'main_process_id', 'exit_code'],
+  ].map(column => `alter table sandboxes drop column ${column}`),
   'alter table providers drop column candidate_envelope',
   ...['spends', 'candidate_spends', 'candidate_due_at_ms', 'candidate_failure', 'history'].map(
     column => `alter table credentials drop column ${column}`,
@@ -41,7 +49,8 @@ const toFirstStep = (database: TestDatabase) => [
   `delete from openshell_migrations where name > '0001'`,
 ]
 
-const ALL_STEPS = ['0001', '0002', '0005', '0006']
+/** All steps of the schema, in the order in which they run. */
+export const STEPS = ['0001', '0002', '0004', '0005', '0006']
 
 const FAILURE: Failure = {
   ...{ class: 'T', code: 'down', message: 'Down', advice: 'Wait' },
@@ -70,11 +79,14 @@ export function upgradeCases(database: TestDatabase): void {
       version: 0,
     }
     await store.saveRoute(route)
-    const sandbox = { id: 's', workspace: 'default', name: 'box', createdAtMs: 5 }
+    const sandbox = bareSandbox({ id: 's', workspace: 'default', name: 'box', createdAtMs: 5 })
     await store.createSandbox(sandbox)
     await store.putGatewaySecret('signing-key', new Secret('the key'))
     await store.close()
     for (const statement of toFirstStep(database)) await database.run(location, statement)
+    // A workspace was there as soon as something named it.
+    const named = `insert into routes values ('team', 'inference.local', 'p', 'm', 0, 1)`
+    await database.run(location, named)
     return { ...opened, provider, credential, parked, route, sandbox }
   }
   const stepsOf = async (location: string) => {
@@ -86,7 +98,7 @@ export function upgradeCases(database: TestDatabase): void {
     const old = await written(t)
     assert.deepEqual(await stepsOf(old.location), ['0001'])
     const store = await old.openAgain()
-    assert.deepEqual(await stepsOf(old.location), ALL_STEPS)
+    assert.deepEqual(await stepsOf(old.location), STEPS)
     const { provider, credential, parked } = old
     assert.deepEqual(revealed(await store.getProvider('default', 'my-vertex')), revealed(provider))
     assert.deepEqual(revealed(await store.listCredentials(provider.id)), [revealed(credential)])
@@ -100,6 +112,19 @@ export function upgradeCases(database: TestDatabase): void {
     assert.deepEqual(route, { ...old.route, version: 1 })
     assert.deepEqual({ ...(await store.getSandbox('default', 'box')) }, old.sandbox)
     assert.equal((await store.getGatewaySecret('signing-key'))?.reveal(), 'the key')
+  })
+
+  test('the workspaces that were in use go on, beside the default one', async t => {
+    const old = await written(t)
+    const store = await old.openAgain()
+    const all = await store.listWorkspaces(new Map(), { limit: 9, offset: 0 })
+    assert.deepEqual(
+      all.map(({ id, name, version }) => [id, name, version]),
+      [
+        ['default', 'default', 1],
+        ['team', 'team', 1],
+      ],
+    )
   })
 
   test('what was brought up lives on: claims, rotation, staging and promotion', async t => {
@@ -127,7 +152,7 @@ export function upgradeCases(database: TestDatabase): void {
     const old = await written(t)
     const stores = await Promise.all(Array.from({ length: 4 }, () => old.openAgain()))
     for (const store of stores) assert.ok(await store.getProvider('default', 'my-vertex'))
-    assert.deepEqual(await stepsOf(old.location), ALL_STEPS)
+    assert.deepEqual(await stepsOf(old.location), STEPS)
   })
 
   test('with a wrong master key an old database stays as it is', async t => {

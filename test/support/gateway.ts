@@ -53,7 +53,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly origin: string
   /** A channel that sends this token; null sends none. */
   channel(token: Secret | null): GatewayChannel
-  /** Calls as the administrator. */
+  /** Calls as the administrator, who first makes the workspace that the request names, if need be. */
   call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
@@ -153,7 +153,10 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
       return running.gateway.origin
     },
     channel: token => openAt(running.gateway, token),
-    call: (method, request) => callUnary(running.channel, method, request, { timeoutMs: 20_000 }),
+    async call(method, request) {
+      await makeWorkspace(running.store, request)
+      return callUnary(running.channel, method, request, { timeoutMs: 20_000 })
+    },
     async sandbox(name, workspace = '') {
       await world.call(OpenShell.method.createSandbox, { name, workspace })
       const issued = await world.call(Delivery.method.createSandboxToken, {
@@ -174,6 +177,16 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
     },
   }
   return world
+}
+
+async function makeWorkspace(store: Store, request: object): Promise<void> {
+  const name = 'workspace' in request ? request.workspace : ''
+  if (typeof name !== 'string' || name === '' || (await store.getWorkspace(name)) !== null) return
+  const workspace = { id: `id-of-${name}`, name, labels: new Map(), createdAtMs: 0, version: 1 }
+  await store.createWorkspace(workspace).catch((error: unknown) => {
+    // Two calls at once may want the same one.
+    if (!(error instanceof AppError && error.code === 'already_exists')) throw error
+  })
 }
 
 /** What `CreateProvider` needs for the lab's Vertex; `email` names the pretend account. */
