@@ -5,7 +5,7 @@ import { AppError } from '../core/errors.ts'
 export const KEY_BYTES = 32
 
 /** A master key, and what it is called in the database. */
-interface MasterKey {
+export interface MasterKey {
   /** Eight hexadecimal digits that tell nothing about the key. */
   readonly id: string
   readonly key: KeyObject

@@ -10,7 +10,7 @@ import { type Sealer, sealedBy } from './seal.ts'
 import { damagedRow } from './trouble.ts'
 
 /** The gateway secret that only the right master key opens; the key that sealed it seals the rest. */
-const CHECK_NAME = 'master-key-check'
+export const CHECK_NAME = 'master-key-check'
 
 /** Seals the check of a new database; of several gateways that make one at once, the first does. */
 export async function sealCheck(context: StoreContext): Promise<void> {

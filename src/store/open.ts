@@ -5,6 +5,7 @@ import type { Database, StoreContext } from './database.ts'
 import { openKeyRing, type ReadMasterKeys } from './key-ring.ts'
 import { followKeys, sealCheck } from './master-keys.ts'
 import { migrate, OPERATIONS_STEP, stepsOf } from './migrations.ts'
+import { refuseMoved } from './retire.ts'
 import { createSealer } from './seal.ts'
 import { createSqlStore } from './sql-store.ts'
 import type { Store } from './store.ts'
@@ -26,11 +27,14 @@ export interface StoreDeps {
  * @param location `sqlite:PATH`, or a `postgres://` or `postgresql://` URL.
  * @throws AppError `wrong_master_key` before anything is changed, `state_dir_unusable` when the file
  * cannot be made or written, `store_unavailable` when the database cannot be used, `invalid_argument`
- * for another location, `invalid_config` for a master key of another length.
+ * for another location, `failed_precondition` for a store that was moved away, `invalid_config` for a master key of another length.
  */
 export async function openStore(deps: StoreDeps, location: string): Promise<Store> {
   const context = await openContext(deps, location)
-  await orClosed(context, () => prepare(context))
+  await orClosed(context, async () => {
+    await prepare(context)
+    await refuseMoved(context)
+  })
   return createSqlStore(context)
 }
 
@@ -69,7 +73,8 @@ async function openDatabase({ clock, random }: StoreDeps, location: string): Pro
   throw new AppError('invalid_argument', 'The store is neither sqlite:PATH nor a postgres:// URL')
 }
 
-async function prepare(context: StoreContext): Promise<void> {
+/** Makes the schema or brings it up, and seals with the key that the database names. */
+export async function prepare(context: StoreContext): Promise<void> {
   // Before the schema is touched, because a wrong key must leave no trace.
   const steps = await stepsOf(context.database)
   if (steps.size > 0) await followKeys(context, { hasRetiredKeys: steps.has(OPERATIONS_STEP) })

@@ -1,10 +1,13 @@
 import { existsSync } from 'node:fs'
 import { AppError } from '../core/errors.ts'
 import type { StoreContext } from './database.ts'
+import { exportStore } from './export.ts'
+import { importStore } from './import.ts'
 import { followKeys, type GatewayAtWork, gatewaysAtWork, readKeysInUse } from './master-keys.ts'
 import { NEWEST_STEP, stepsOf } from './migrations.ts'
-import { openContext, orClosed, type StoreDeps } from './open.ts'
+import { openContext, orClosed, prepare, type StoreDeps } from './open.ts'
 import { countLeft, type RekeyReport, rekey } from './rekey.ts'
+import { movedAtMs, reopenStore, retireStore } from './retire.ts'
 import { orStoreUnavailable } from './trouble.ts'
 
 /** What operators do to a store as a whole, while gateways are at work on it. */
@@ -16,6 +19,17 @@ export interface Operations {
   gatewaysWithoutNewestKey(): Promise<readonly string[]>
   /** See `rekey`. */
   rekey(onProgress: (rewrapped: number) => void): Promise<RekeyReport>
+  /** See `exportStore`. */
+  exportTo(write: (text: string) => Promise<void>): Promise<number>
+  /** See `retireStore`. */
+  retire(): Promise<void>
+  /** See `reopenStore`. */
+  reopen(): Promise<boolean>
+  /** See `importStore`. */
+  importFrom(
+    chunks: AsyncIterable<string>,
+    options: { readonly isReplaced: boolean },
+  ): Promise<number>
   close(): Promise<void>
 }
 
@@ -30,6 +44,8 @@ export interface StoreStatus {
   /** Envelopes that are still under one of those. */
   readonly envelopesToRewrap: number
   readonly gateways: readonly GatewayAtWork[]
+  /** When it was marked as moved away; null when it was not. */
+  readonly movedAtMs: number | null
 }
 
 /**
@@ -42,6 +58,17 @@ export async function openOperations(deps: StoreDeps, location: string): Promise
   refuseMissing(location)
   const context = await openContext(deps, location)
   await orClosed(context, () => refuseOther(context))
+  return operationsOver(context)
+}
+
+/** Opens a store to import into: it is made when it is new, and its schema is brought up. */
+export async function openForImport(deps: StoreDeps, location: string): Promise<Operations> {
+  const context = await openContext(deps, location)
+  await orClosed(context, () => prepare(context))
+  return operationsOver(context)
+}
+
+function operationsOver(context: StoreContext): Operations {
   const { database } = context
   const run = <T>(work: () => Promise<T>): Promise<T> => orStoreUnavailable(database.location, work)
   return {
@@ -49,6 +76,10 @@ export async function openOperations(deps: StoreDeps, location: string): Promise
     status: () => run(() => readStatus(context)),
     gatewaysWithoutNewestKey: () => run(() => withoutNewestKey(context)),
     rekey: onProgress => run(() => rekey(context, onProgress)),
+    exportTo: write => run(() => exportStore(context, write)),
+    retire: () => run(() => retireStore(context)),
+    reopen: () => run(() => reopenStore(context)),
+    importFrom: (chunks, options) => run(() => importStore(context, chunks, options)),
     close: () => run(() => database.db.destroy()),
   }
 }
@@ -91,6 +122,7 @@ async function readStatus(context: StoreContext): Promise<StoreStatus> {
     leavingMasterKeys: said?.leaving ?? [],
     envelopesToRewrap: await countLeft(context),
     gateways: await gatewaysAtWork(database.db, clock.nowMs()),
+    movedAtMs: await movedAtMs(context),
   }
 }
 

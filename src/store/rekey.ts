@@ -87,10 +87,13 @@ async function changeOver(context: StoreContext): Promise<KeysInUse> {
 }
 
 /**
- * What is being written under the old key is committed before the change, and what comes after sees it.
+ * What is being written is committed before what this transaction does, and what comes after sees that.
  * SQLite has one writer at a time. The order is that in which gateways lock.
  */
-async function waitForWriters(db: Kysely<Schema>, kind: 'sqlite' | 'postgres'): Promise<void> {
+export async function waitForWriters(
+  db: Kysely<Schema>,
+  kind: 'sqlite' | 'postgres',
+): Promise<void> {
   if (kind === 'sqlite') return
   for (const table of LOCKED_TABLES) {
     await sql`lock table ${sql.table(table)} in exclusive mode`.execute(db)

@@ -110,8 +110,8 @@ const adapter: DialectAdapter = {
 
 /**
  * Kysely's driver with two changes: a statement that finds the database locked is tried again, and a
- * transaction takes the write lock at its beginning. All of ours write, and one that began as a
- * reader could fail in its middle, where there is nothing to try again.
+ * transaction takes the write lock at its beginning, unless it only reads. One that began as a reader
+ * and then writes could fail in its middle, where there is nothing to try again.
  */
 function createDriver(connection: DatabaseSync, clock: Clock): Driver {
   const driver = new SqliteDriver({ database: toKysely(connection) })
@@ -122,8 +122,9 @@ function createDriver(connection: DatabaseSync, clock: Clock): Driver {
       patient ??= makePatient(await driver.acquireConnection(), clock)
       return patient
     },
-    async beginTransaction(inner) {
-      await inner.executeQuery(CompiledQuery.raw('begin immediate'))
+    async beginTransaction(inner, { accessMode }) {
+      const isReader = accessMode === 'read only'
+      await inner.executeQuery(CompiledQuery.raw(isReader ? 'begin' : 'begin immediate'))
     },
     commitTransaction: inner => driver.commitTransaction(inner),
     async rollbackTransaction(inner) {

@@ -104,13 +104,14 @@ export interface TestStore {
   openAgain(masterKey?: StoreDeps['masterKey']): Promise<Store>
 }
 
-/** A store on a new database; the test's end closes all that it opened. */
+/** A store on a new database, or on the one that is given; the test's end closes all that it opened. */
 export async function newStore(
   t: TestContext,
   database: TestDatabase,
   masterKey: StoreDeps['masterKey'] = randomBytes(32),
+  given: string | null = null,
 ): Promise<TestStore> {
-  const location = await database.newLocation()
+  const location = given ?? (await database.newLocation())
   const clock = handClock(1_000_000)
   const openAgain = async (key = masterKey) => {
     const store = await openStore({ clock, random: realRandom, masterKey: key }, location)

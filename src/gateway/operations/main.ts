@@ -1,6 +1,14 @@
+import { createReadStream } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
+import process from 'node:process'
 import { AppError } from '../../core/errors.ts'
-import { type Operations, openOperations, type StoreStatus } from '../../store/operations.ts'
+import {
+  type Operations,
+  openForImport,
+  openOperations,
+  type StoreStatus,
+} from '../../store/operations.ts'
 import type { RekeyReport } from '../../store/rekey.ts'
 import { realClock, realRandom } from '../../system/real.ts'
 import {
@@ -48,6 +56,79 @@ export async function runRekey(options: RekeyOptions): Promise<RekeyReport> {
   })
 }
 
+/** Where an export goes to or comes from: a file, or standard output and input. */
+type Place = string | null
+
+/** See `openshell store export`; answers the number of rows. */
+export async function runExport(
+  place: StorePlace,
+  options: { readonly file: Place; readonly isRetired: boolean },
+): Promise<number> {
+  return withOperations(place, async operations => {
+    if (options.isRetired) await operations.retire()
+    if (options.file === null) return operations.exportTo(writeOut)
+    return writeWhole(options.file, write => operations.exportTo(write))
+  })
+}
+
+/** See `openshell store import`; answers the number of rows. */
+export async function runImport(
+  place: StorePlace,
+  options: { readonly file: Place; readonly isReplaced: boolean },
+): Promise<number> {
+  const operations = await openForImport(depsOf(place), locationOf(place))
+  try {
+    const source = options.file === null ? process.stdin : createReadStream(options.file)
+    return await operations.importFrom(source.setEncoding('utf8'), options).catch(cause => {
+      throw unreadable(options.file, cause)
+    })
+  } finally {
+    await operations.close()
+  }
+}
+
+/** See `openshell store reopen`; answers whether the store was marked as moved away. */
+export async function runReopen(place: StorePlace): Promise<boolean> {
+  return withOperations(place, operations => operations.reopen())
+}
+
+async function writeOut(text: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(text, error => (error ? reject(error) : resolve()))
+  })
+}
+
+/** Under another name until it is whole, and readable by its owner alone. */
+async function writeWhole<T>(
+  file: string,
+  work: (write: (text: string) => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const draft = `${file}.part`
+  try {
+    const handle = await open(draft, 'w', 0o600)
+    try {
+      const answer = await work(text => handle.appendFile(text))
+      await handle.sync()
+      await rename(draft, file)
+      return answer
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw unreadable(file, error)
+  }
+}
+
+/** A file that cannot be read or written is the operator's trouble, not the database's. */
+function unreadable(file: Place, cause: unknown): unknown {
+  const inner = cause instanceof AppError ? cause.cause : cause
+  if (!(inner instanceof Error && 'syscall' in inner && 'path' in inner)) return cause
+  return new AppError('invalid_argument', `Cannot use the file "${file}": ${inner.message}`, {
+    cause: inner,
+  })
+}
+
 async function makeKey(options: RekeyOptions): Promise<void> {
   if (options.masterKey !== null) {
     throw new AppError(
@@ -83,13 +164,22 @@ async function withOperations<T>(
   place: StorePlace,
   work: (operations: Operations) => Promise<T>,
 ): Promise<T> {
-  const location = place.store ?? `sqlite:${path.join(place.stateDir, 'gateway.db')}`
-  const masterKey = masterKeysOf(place.stateDir, place)
-  const deps = { clock: realClock, random: realRandom, masterKey }
-  const operations = await openOperations(deps, location)
+  const operations = await openOperations(depsOf(place), locationOf(place))
   try {
     return await work(operations)
   } finally {
     await operations.close()
+  }
+}
+
+function locationOf(place: StorePlace): string {
+  return place.store ?? `sqlite:${path.join(place.stateDir, 'gateway.db')}`
+}
+
+function depsOf(place: StorePlace) {
+  return {
+    clock: realClock,
+    random: realRandom,
+    masterKey: masterKeysOf(place.stateDir, place),
   }
 }
