@@ -3,7 +3,7 @@ import { AppError } from '../core/errors.ts'
 import type { MasterKey } from './key-ring.ts'
 
 /** Raised when a file changes so that an older program would misread it. */
-export const FORMAT_VERSION = 1
+const FORMAT_VERSION = 1
 const FORMAT_NAME = 'openshell store export'
 const MAC_KEY_BYTES = 32
 
@@ -16,11 +16,15 @@ interface ExportedTable {
 
 /** Every table with something to keep. A test holds this and {@link NOT_EXPORTED} against the database. */
 export const EXPORTED: readonly ExportedTable[] = [
+  { table: 'workspaces', keys: ['name'] },
+  { table: 'workspace_members', keys: ['workspace', 'subject'] },
   { table: 'providers', keys: ['id'] },
   { table: 'provider_secrets', keys: ['provider_id', 'key'] },
   { table: 'credentials', keys: ['provider_id', 'key'] },
   { table: 'routes', keys: ['workspace', 'name'] },
   { table: 'sandboxes', keys: ['id'] },
+  { table: 'sandbox_providers', keys: ['sandbox_id', 'provider_id'] },
+  { table: 'gateway_config', keys: ['name'] },
   { table: 'gateway_secrets', keys: ['name'] },
 ]
 
@@ -29,6 +33,8 @@ export const NOT_EXPORTED: readonly string[] = [
   'retired_master_keys',
   'gateways',
   'store_marks',
+  'changes',
+  'gateway_routers',
   'openshell_migrations',
   'openshell_migrations_lock',
 ]
@@ -37,7 +43,7 @@ export const NOT_EXPORTED: readonly string[] = [
 export const GENERATED_COLUMNS: ReadonlySet<string> = new Set(['claimable_at_ms'])
 
 /** What a column holds, on both databases. */
-export type Cell = string | number | null
+type Cell = string | number | null
 /** A row as a file holds it. */
 export type ExportedRow = Readonly<Record<string, Cell>>
 

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
 import { AppError } from '../core/errors.ts'
+import { DEFAULT_WORKSPACE } from '../core/workspace.ts'
 import type { StoreContext } from './database.ts'
 import {
   altered,
@@ -25,8 +26,8 @@ const BATCH_ROWS = 200
 /** No secret that the gateway takes is nearly as long. */
 const LINE_CHARS_MAX = 16 * 1_024 * 1_024
 
-/** A row with something that a person made, or a gateway for one. */
-const TELLING_TABLES = ['providers', 'routes', 'sandboxes'] as const
+/** Tables whose rows a person made; the default workspace is there from the beginning. */
+const TELLING_TABLES = ['providers', 'routes', 'sandboxes', 'workspaces'] as const
 
 /**
  * Reads an export into the store, whole or not at all. Envelopes that another key of the ring sealed are
@@ -44,6 +45,8 @@ export async function importStore(
   await followKeys(context)
   return context.database.db.transaction().execute(async db => {
     await waitForWriters(db, context.database.kind)
+    // What is counted of each row is not left to the end, which would take longer than a statement may.
+    if (context.database.kind === 'postgres') await sql`set constraints all immediate`.execute(db)
     await refuseAtWork(db, context.clock.nowMs())
     await makeRoom(db, options.isReplaced)
     const lines = linesOf(chunks)
@@ -78,7 +81,12 @@ async function refuseAtWork(db: Kysely<Schema>, nowMs: number): Promise<void> {
 
 async function makeRoom(db: Kysely<Schema>, isReplaced: boolean): Promise<void> {
   for (const table of TELLING_TABLES) {
-    const row = await db.selectFrom(table).select('name').limit(1).executeTakeFirst()
+    const row = await db
+      .selectFrom(table)
+      .select('name')
+      .$if(table === 'workspaces', query => query.where('name', '!=', DEFAULT_WORKSPACE))
+      .limit(1)
+      .executeTakeFirst()
     if (row === undefined || isReplaced) continue
     throw new AppError('failed_precondition', `The store holds ${table} already`, {
       hint: 'Import into an empty one, or throw away what is there with --replace',

@@ -8,7 +8,15 @@ import { EXPORTED, NOT_EXPORTED } from '../../src/store/export-format.ts'
 import { openForImport, openOperations } from '../../src/store/operations.ts'
 import { realRandom } from '../../src/system/real.ts'
 import { handClock, newStore, postgres, sqlite, type TestDatabase } from './databases.ts'
-import { aCredential, aProvider, aToken, present, revealed } from './records.ts'
+import {
+  aCredential,
+  aProvider,
+  aSandbox,
+  aToken,
+  aWorkspace,
+  present,
+  revealed,
+} from './records.ts'
 
 const DATABASES = [sqlite, postgres]
 /** More than a page. */
@@ -36,7 +44,8 @@ async function fill({ store }: Opened, count = 3) {
   const place = { workspace: 'default', name: 'inference.local' } as const
   const route = { providerName: 'p0', modelId: 'm', timeoutSeconds: 9, version: 0 }
   await store.saveRoute({ ...place, ...route })
-  await store.createSandbox({ id: 's', workspace: 'default', name: 'box', createdAtMs: 5 })
+  await store.createWorkspace(aWorkspace('team', { labels: new Map([['a', 'b']]) }))
+  await store.createSandbox(aSandbox({ spec: new Uint8Array([1, 2, 3]), providers: ['p1'] }))
   await store.putGatewaySecret('sandbox-token-key', new Secret('the signing key'))
 }
 
@@ -46,7 +55,9 @@ async function contentOf({ store }: Pick<Opened, 'store'>): Promise<unknown> {
   return revealed({
     ...{ providers, rows },
     route: await store.getRoute('default', 'inference.local'),
-    sandboxes: (await store.listSandboxes(null, { limit: 9, offset: 0 })).map(one => ({ ...one })),
+    sandboxes: (await store.listSandboxes(null, new Map(), { limit: 9, offset: 0 })).map(one => ({
+      ...one,
+    })),
     key: await store.getGatewaySecret('sandbox-token-key'),
     due: await store.earliestDueAtMs(),
   })
