@@ -13,6 +13,7 @@ import {
   realFetch,
   realFiles,
   realRandom,
+  realTurn,
   watchVitals,
 } from '../system/real.ts'
 import { createAudit } from './audit.ts'
@@ -74,7 +75,10 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
   }
   const state = await openStateDir(options.stateDir, { ...options, random: realRandom })
   const location = options.store ?? `sqlite:${path.join(state.path, 'gateway.db')}`
-  const store = await openStore({ ...outside, masterKey: state.readMasterKeys }, location)
+  const store = await openStore(
+    { ...outside, masterKey: state.readMasterKeys, gather: realTurn },
+    location,
+  )
   // Of two gateways that share a folder only one has the address.
   const gatewayId = `${state.gatewayId} ${options.listen}`
   const tracing = startTracing(outside, options.tracing)

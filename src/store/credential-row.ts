@@ -1,8 +1,11 @@
+import type { RawBuilder } from 'kysely'
 import type { AccessToken, Credential, Transition } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { Failure } from '../core/failure.ts'
+import type { Secret } from '../core/secret.ts'
 import { wholeMs } from './database.ts'
 import { parseJsonArray, parseJsonObject } from './json.ts'
+import type { PlaceOf } from './query.ts'
 import type { CredentialsTable } from './schema.ts'
 import type { Sealer } from './seal.ts'
 import { damagedRow } from './trouble.ts'
@@ -54,6 +57,33 @@ export function toColumns(credential: Credential, sealer: Sealer): CredentialCol
   }
 }
 
+/** The same columns for a query that is compiled once. */
+export function columnPlaces(place: PlaceOf<CredentialRow>) {
+  return {
+    generation: place('generation'),
+    token_envelope: place('token_envelope'),
+    token_issued_at_ms: place('token_issued_at_ms'),
+    token_expires_at_ms: place('token_expires_at_ms'),
+    due_at_ms: place('due_at_ms'),
+    mandatory_at_ms: place('mandatory_at_ms'),
+    last_refresh_at_ms: place('last_refresh_at_ms'),
+    last_attempt_at_ms: place('last_attempt_at_ms'),
+    last_forced_at_ms: place('last_forced_at_ms'),
+    consecutive_failures: place('consecutive_failures'),
+    failure: place('failure'),
+    failing_since_ms: place('failing_since_ms'),
+    is_disabled: place('is_disabled'),
+    spends: place('spends'),
+    candidate_spends: place('candidate_spends'),
+    candidate_due_at_ms: place('candidate_due_at_ms'),
+    candidate_failure: place('candidate_failure'),
+    history: place('history'),
+    claimed_by: place('claimed_by'),
+    claimed_until_ms: place('claimed_until_ms'),
+    claimed_from: place('claimed_from'),
+  } satisfies { readonly [Name in keyof CredentialColumns]: RawBuilder<CredentialColumns[Name]> }
+}
+
 /** A credential as it is stored, and whether its token was left out because it cannot be read. */
 interface ReadCredential {
   readonly credential: Credential
@@ -68,21 +98,28 @@ interface ReadCredential {
  * lost.
  */
 export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential {
+  const { token_envelope } = row
+  const value =
+    token_envelope === null
+      ? null
+      : orNothing(() => sealer.unseal(token_envelope, tokenContext(row.provider_id, row.key)), null)
+  const credential = readColumns(row, value)
+  return { credential, isTokenLost: credential.token === null && token_envelope !== null }
+}
+
+/** The credential that a row just written will be read as, without unsealing its token. */
+export function storedCredential(row: CredentialRow, token: AccessToken | null): Credential {
+  return readColumns(row, token?.value ?? null)
+}
+
+function readColumns(row: CredentialRow, tokenValue: Secret | null): Credential {
   const what = nameOf(row)
-  const orNothing = <T>(read: () => T, nothing: T): T => {
-    try {
-      return read()
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code === 'wrong_master_key') throw error
-      return nothing
-    }
-  }
-  const credential: Credential = {
+  return {
     providerId: row.provider_id,
     key: row.key,
     version: row.version,
     generation: row.generation,
-    token: orNothing(() => toToken(row, sealer), null),
+    token: toToken(row, tokenValue),
     dueAtMs: row.due_at_ms,
     mandatoryAtMs: row.mandatory_at_ms,
     lastRefreshAtMs: row.last_refresh_at_ms,
@@ -101,7 +138,15 @@ export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential
     claimedUntilMs: row.claimed_until_ms,
     claimedFrom: row.claimed_from,
   }
-  return { credential, isTokenLost: credential.token === null && row.token_envelope !== null }
+}
+
+function orNothing<T>(read: () => T, nothing: T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'wrong_master_key') throw error
+    return nothing
+  }
 }
 
 /** Where a token belongs; its envelope opens nowhere else. */
@@ -109,15 +154,10 @@ export function tokenContext(providerId: string, key: string): string {
   return `token/${providerId}/${key}`
 }
 
-function toToken(row: CredentialRow, sealer: Sealer): AccessToken | null {
-  const { token_envelope, token_issued_at_ms, token_expires_at_ms } = row
-  if (token_envelope === null) return null
-  if (token_issued_at_ms === null || token_expires_at_ms === null) throw damagedRow(nameOf(row))
-  return {
-    value: sealer.unseal(token_envelope, tokenContext(row.provider_id, row.key)),
-    issuedAtMs: token_issued_at_ms,
-    expiresAtMs: token_expires_at_ms,
-  }
+function toToken(row: CredentialRow, value: Secret | null): AccessToken | null {
+  const { token_issued_at_ms, token_expires_at_ms } = row
+  if (value === null || token_issued_at_ms === null || token_expires_at_ms === null) return null
+  return { value, issuedAtMs: token_issued_at_ms, expiresAtMs: token_expires_at_ms }
 }
 
 function nameOf(row: CredentialRow): string {

@@ -1,10 +1,17 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import { configText, readCandidate } from './content.ts'
-import { type CredentialRow, toColumns, toCredential } from './credential-row.ts'
+import {
+  type CredentialRow,
+  columnPlaces,
+  storedCredential,
+  toColumns,
+  toCredential,
+} from './credential-row.ts'
 import { type Database, type StoreContext, wholeMs } from './database.ts'
 import { putMaterial } from './material.ts'
+import type { PlaceOf } from './query.ts'
 import type { ProvidersTable, Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
 import type { Claim, ContentChange } from './store.ts'
@@ -31,12 +38,7 @@ export async function listCredentials(
   providerId: string,
 ): Promise<readonly Credential[]> {
   const { database, sealer } = context
-  const rows = await database.db
-    .selectFrom('credentials')
-    .selectAll()
-    .where('provider_id', '=', providerId)
-    .orderBy('key')
-    .execute()
+  const rows = await database.run(database.db, credentialsOf, { providerId })
   const read = rows.map(row => toCredential(row, sealer))
   return Promise.all(
     read.map(({ credential, isTokenLost }) =>
@@ -45,12 +47,19 @@ export async function listCredentials(
   )
 }
 
+const credentialsOf = (db: Kysely<Schema>, place: PlaceOf<{ readonly providerId: string }>) =>
+  db
+    .selectFrom('credentials')
+    .selectAll()
+    .where('provider_id', '=', place('providerId'))
+    .orderBy('key')
+
 /** Makes a credential due whose token cannot be read, unless someone is minting another. */
 async function repair(context: StoreContext, lost: Credential): Promise<Credential> {
   const nowMs = context.clock.nowMs()
   if (lost.claimedUntilMs > nowMs) return lost
   const repaired = { ...lost, dueAtMs: lost.dueAtMs === null ? null : nowMs }
-  return (await writeCredential(context.database.db, context.sealer, repaired)) ?? lost
+  return (await writeAlone(context, repaired)) ?? lost
 }
 
 /** See `Store.claimDue`. */
@@ -59,7 +68,9 @@ export async function claimDue(
   claim: Claim,
   limit: number,
 ): Promise<readonly Credential[]> {
-  const rows = await claimDueQuery(database, claim, limit).execute()
+  const query = database.kind === 'postgres' ? claimDueOnPostgres : claimDueOnSqlite
+  const values = { ...claimColumns(claim), nowMs: wholeMs(claim.nowMs), limit }
+  const rows = await database.writeOne(db => database.run(db, query, values))
   return rows
     .flatMap(row => readableHere(row, sealer))
     .sort((one, other) => (one.dueAtMs ?? 0) - (other.dueAtMs ?? 0))
@@ -80,33 +91,43 @@ function readableHere(row: CredentialRow, sealer: Sealer): readonly Credential[]
  * PostgreSQL locks what it selects and skips what another has locked. Materialised, because
  * PostgreSQL may otherwise run the inner query again for each row and claim beyond the limit.
  */
-export function claimDueQuery({ db, kind }: Database, claim: Claim, limit: number) {
-  return db
-    .with(
-      due => due('due').materialized(),
-      inner =>
-        inner
-          .selectFrom('credentials')
-          .select(['provider_id', 'key'])
-          .where('claimable_at_ms', '<=', wholeMs(claim.nowMs))
-          .orderBy('claimable_at_ms')
-          .limit(limit)
-          .$if(kind === 'postgres', query => query.forUpdate().skipLocked()),
-    )
-    .updateTable('credentials')
-    .set(eb => ({
-      version: eb('version', '+', 1),
-      claimed_from: eb.ref('claimed_by'),
-      ...claimColumns(claim),
-    }))
-    .where(eb =>
-      eb(
-        eb.refTuple('provider_id', 'key'),
-        'in',
-        eb.selectFrom('due').select(['provider_id', 'key']).$asTuple('provider_id', 'key'),
-      ),
-    )
-    .returningAll()
+export function claimDueQuery(kind: Database['kind']) {
+  return (db: Kysely<Schema>, place: PlaceOf<DueClaim>) =>
+    db
+      .with(
+        due => due('due').materialized(),
+        inner =>
+          inner
+            .selectFrom('credentials')
+            .select(['provider_id', 'key'])
+            .where('claimable_at_ms', '<=', place('nowMs'))
+            .orderBy('claimable_at_ms')
+            .limit(place('limit'))
+            .$if(kind === 'postgres', query => query.forUpdate().skipLocked()),
+      )
+      .updateTable('credentials')
+      .set(eb => ({
+        version: eb('version', '+', 1),
+        claimed_from: eb.ref('claimed_by'),
+        claimed_by: place('claimed_by'),
+        claimed_until_ms: place('claimed_until_ms'),
+      }))
+      .where(eb =>
+        eb(
+          eb.refTuple('provider_id', 'key'),
+          'in',
+          eb.selectFrom('due').select(['provider_id', 'key']).$asTuple('provider_id', 'key'),
+        ),
+      )
+      .returningAll()
+}
+
+const claimDueOnSqlite = claimDueQuery('sqlite')
+const claimDueOnPostgres = claimDueQuery('postgres')
+
+type DueClaim = ReturnType<typeof claimColumns> & {
+  readonly nowMs: number
+  readonly limit: number
 }
 
 /** See `Store.releaseClaims`. A claim that ends raises the version, so that its holder cannot write. */
@@ -126,19 +147,21 @@ export async function claimCredential(
   claim: Claim,
   credential: Credential,
 ): Promise<Credential | null> {
-  const row = await database.db
-    .updateTable('credentials')
-    .set(eb => ({
-      version: eb('version', '+', 1),
-      claimed_from: eb.ref('claimed_by'),
-      ...claimColumns(claim),
-    }))
-    .where('provider_id', '=', credential.providerId)
-    .where('key', '=', credential.key)
-    .where('version', '=', credential.version)
-    .where('claimed_until_ms', '<=', wholeMs(claim.nowMs))
-    .returningAll()
-    .executeTakeFirst()
+  const row = await database.writeOne(db =>
+    db
+      .updateTable('credentials')
+      .set(eb => ({
+        version: eb('version', '+', 1),
+        claimed_from: eb.ref('claimed_by'),
+        ...claimColumns(claim),
+      }))
+      .where('provider_id', '=', credential.providerId)
+      .where('key', '=', credential.key)
+      .where('version', '=', credential.version)
+      .where('claimed_until_ms', '<=', wholeMs(claim.nowMs))
+      .returningAll()
+      .executeTakeFirst(),
+  )
   return row === undefined ? null : toCredential(row, sealer).credential
 }
 
@@ -151,10 +174,10 @@ export async function saveCredential(
   credential: Credential,
   change: ContentChange | null,
 ): Promise<Credential | null> {
-  const { database, sealer } = context
-  if (change === null) return writeCredential(database.db, sealer, credential)
+  const { database } = context
+  if (change === null) return writeAlone(context, credential)
   const { providerId } = credential
-  return database.db.transaction().execute(async db => {
+  return database.writeAll(async db => {
     // Provider first, then credential, then secrets, as all writers do: nobody waits in a circle.
     const provider = await db
       .selectFrom('providers')
@@ -164,7 +187,7 @@ export async function saveCredential(
       .executeTakeFirst()
     // What came of other content is void, whoever reads the credential.
     if (provider?.version !== change.providerVersion) return null
-    const saved = await writeCredential(db, sealer, credential)
+    const saved = await writeCredential({ ...context, db }, credential)
     const isRescue = saved === null
     if (isRescue && change.rotatedMaterial.size === 0) return null
     await writeContent({ ...context, db }, change, provider)
@@ -173,7 +196,7 @@ export async function saveCredential(
   })
 }
 
-type Within = StoreContext & { readonly db: Transaction<Schema> }
+type Within = StoreContext & { readonly db: Kysely<Schema> }
 
 /** The provider's part of a refresh: what was rotated, and what becomes of the candidate. */
 async function writeContent(
@@ -252,29 +275,41 @@ export async function renewMisdated(
 
 /** See `Store.earliestDueAtMs`. */
 export async function earliestDueAtMs({ database }: StoreContext): Promise<number | null> {
-  const row = await database.db
-    .selectFrom('credentials')
-    .select(eb => eb.fn.min('claimable_at_ms').as('at_ms'))
-    .executeTakeFirst()
+  const [row] = await database.run(database.db, earliestDue, {})
   return row?.at_ms ?? null
 }
 
-/** Writes a row if its version is still the one that was read. */
+const earliestDue = (db: Kysely<Schema>) =>
+  db.selectFrom('credentials').select(eb => eb.fn.min('claimable_at_ms').as('at_ms'))
+
+function writeAlone(context: StoreContext, credential: Credential): Promise<Credential | null> {
+  return context.database.writeOne(db => writeCredential({ ...context, db }, credential))
+}
+
+/** Writes a row if its version is still the one that was read; answers it as it is read again. */
 export async function writeCredential(
-  db: Kysely<Schema>,
-  sealer: Sealer,
+  { db, database, sealer }: Within,
   credential: Credential,
 ): Promise<Credential | null> {
-  const row = await db
-    .updateTable('credentials')
-    .set(eb => ({ ...toColumns(credential, sealer), version: eb('version', '+', 1) }))
-    .where('provider_id', '=', credential.providerId)
-    .where('key', '=', credential.key)
-    .where('version', '=', credential.version)
-    .returningAll()
-    .executeTakeFirst()
-  return row === undefined ? null : toCredential(row, sealer).credential
+  const row = {
+    ...toColumns(credential, sealer),
+    provider_id: credential.providerId,
+    key: credential.key,
+    version: credential.version,
+  }
+  const [written] = await database.run(db, writeRow, row)
+  if (written === undefined) return null
+  return storedCredential({ ...row, version: written.version }, credential.token)
 }
+
+const writeRow = (db: Kysely<Schema>, place: PlaceOf<CredentialRow>) =>
+  db
+    .updateTable('credentials')
+    .set(eb => ({ ...columnPlaces(place), version: eb('version', '+', 1) }))
+    .where('provider_id', '=', place('provider_id'))
+    .where('key', '=', place('key'))
+    .where('version', '=', place('version'))
+    .returning('version')
 
 function claimColumns(claim: Claim) {
   return { claimed_by: claim.owner, claimed_until_ms: wholeMs(claim.untilMs) }

@@ -1,7 +1,9 @@
 import type { CompiledQuery, Kysely } from 'kysely'
 import type { Clock } from '../system/clock.ts'
 import type { Random } from '../system/random.ts'
+import type { Write } from './group-commit.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { RunQuery } from './query.ts'
 import type { Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
 
@@ -22,6 +24,12 @@ export interface Database {
   readonly name: string
   /** Null where the database tells nothing by itself. */
   readonly listen: ((onNotice: (text: string) => void) => Promise<Listening>) | null
+  /** For queries that run at each refresh. */
+  readonly run: RunQuery
+  /** Runs one statement that writes; on SQLite it may share a commit with others. */
+  readonly writeOne: Write
+  /** Runs statements that write all or nothing; on SQLite they may share a commit with others. */
+  readonly writeAll: Write
   /** The path or URL as people may see it, without a password. */
   readonly location: string
 }

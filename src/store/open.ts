@@ -17,6 +17,11 @@ export interface StoreDeps {
   readonly random: Random
   /** 32 bytes, or how to read all that are held. */
   readonly masterKey: Uint8Array | ReadMasterKeys
+  /**
+   * Waits for writes that come at the same time, so that they share a commit, where that is worth
+   * it; by default only those wait for each other that nothing but promises separates.
+   */
+  readonly gather?: () => Promise<void>
 }
 
 /**
@@ -61,10 +66,11 @@ export async function orClosed(
   }
 }
 
-async function openDatabase({ clock, random }: StoreDeps, location: string): Promise<Database> {
+async function openDatabase(deps: StoreDeps, location: string): Promise<Database> {
+  const { clock, random, gather = async () => {} } = deps
   if (/^sqlite:./.test(location)) {
     const { openSqlite } = await import('./sqlite.ts')
-    return openSqlite(location.slice('sqlite:'.length), clock)
+    return openSqlite(location.slice('sqlite:'.length), { clock, gather })
   }
   if (/^postgres(ql)?:\/\//.test(location) && URL.canParse(location)) {
     const { openPostgres } = await import('./postgres.ts')

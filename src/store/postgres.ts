@@ -3,6 +3,7 @@ import { Client, type ClientConfig, Pool, types } from 'pg'
 import type { Random } from '../system/random.ts'
 import { CHANGES_CHANNEL } from './changes-migration.ts'
 import type { Database, Listening } from './database.ts'
+import { createRunQuery } from './query.ts'
 import type { Schema } from './schema.ts'
 
 const CONNECTIONS_MAX = 10
@@ -37,7 +38,10 @@ export function openPostgres(url: URL, random: Random): Database {
   pool.on('connect', client => client.on('error', () => undefined))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   return {
-    ...{ kind: 'postgres', db, name, location: shown(url) },
+    ...{ kind: 'postgres', db, name, location: shown(url), run: createRunQuery() },
+    // The server has a group commit of its own, and a write that waits for a lock must hold up no other.
+    writeOne: work => work(db),
+    writeAll: work => db.transaction().execute(work),
     listen: onNotice => listen(config, onNotice),
   }
 }

@@ -1,4 +1,4 @@
-import type { Transaction } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
@@ -7,6 +7,7 @@ import { configText, parseConfig, readCandidate, sealCandidate } from './content
 import { insertCredentials, writeCredential } from './credentials.ts'
 import { type StoreContext, wholeMs } from './database.ts'
 import { materialContext, putMaterial } from './material.ts'
+import type { PlaceOf } from './query.ts'
 import { refuseAttached } from './sandbox-providers.ts'
 import type { ProvidersTable, Schema } from './schema.ts'
 import type { Sealer } from './seal.ts'
@@ -19,7 +20,7 @@ export async function createProvider(
   provider: ProviderRecord,
   credentials: readonly Credential[],
 ): Promise<void> {
-  await context.database.db.transaction().execute(async db => {
+  await context.database.writeAll(async db => {
     await holdWorkspace(db, context, provider.workspace)
     const created = await db
       .insertInto('providers')
@@ -53,22 +54,34 @@ export async function getProvider(
   workspace: string,
   name: string,
 ): Promise<ProviderRecord | null> {
-  const found = context.database.db
-    .selectFrom('providers')
-    .selectAll()
-    .where('workspace', '=', workspace)
-    .where('name', '=', name)
-  return onlyOne(await readProviders(context, found))
+  const { database } = context
+  const rows = await database.run(database.db, providerByName, { workspace, name })
+  return onlyOne(readProviders(context, rows))
 }
+
+const providerByName = (
+  db: Kysely<Schema>,
+  place: PlaceOf<{ readonly workspace: string; readonly name: string }>,
+) =>
+  withMaterial(
+    db,
+    selectProviders(db)
+      .where('workspace', '=', place('workspace'))
+      .where('name', '=', place('name')),
+  )
 
 /** See `Store.getProviderById`. */
 export async function getProviderById(
   context: StoreContext,
   id: string,
 ): Promise<ProviderRecord | null> {
-  const found = context.database.db.selectFrom('providers').selectAll().where('id', '=', id)
-  return onlyOne(await readProviders(context, found))
+  const { database } = context
+  const rows = await database.run(database.db, providerById, { id })
+  return onlyOne(readProviders(context, rows))
 }
+
+const providerById = (db: Kysely<Schema>, place: PlaceOf<{ readonly id: string }>) =>
+  withMaterial(db, selectProviders(db).where('id', '=', place('id')))
 
 /** See `Store.listProviders`. */
 export async function listProviders(
@@ -76,15 +89,14 @@ export async function listProviders(
   workspace: string | null,
   page: Page,
 ): Promise<ProviderPage> {
-  const found = context.database.db
-    .selectFrom('providers')
-    .selectAll()
+  const { db } = context.database
+  const found = selectProviders(db)
     .$if(workspace !== null, query => query.where('workspace', '=', workspace))
     .orderBy('name')
     .orderBy('workspace')
     .limit(page.limit)
     .offset(page.offset)
-  const read = await readProviders(context, found)
+  const read = readProviders(context, await withMaterial(db, found).execute())
   return {
     providers: read.flatMap(one => ('error' in one ? [] : [one])),
     damaged: read.flatMap(one => ('error' in one ? [one.damaged] : [])),
@@ -98,7 +110,7 @@ export async function updateProvider(
   credentials: readonly Credential[] | null,
 ): Promise<ProviderRecord | null> {
   const { provider, content } = change
-  return context.database.db.transaction().execute(async db => {
+  return context.database.writeAll(async db => {
     const row = await db
       .updateTable('providers')
       .set(eb => ({
@@ -127,7 +139,7 @@ export async function stageProvider(
 ): Promise<{ readonly provider: ProviderRecord; readonly credential: Credential } | null> {
   const { provider, candidate } = change
   const { sealer } = context
-  const staged = context.database.db.transaction().execute(async db => {
+  const staged = context.database.writeAll(async db => {
     const row = await db
       .updateTable('providers')
       .set(eb => ({
@@ -140,7 +152,7 @@ export async function stageProvider(
       .returningAll()
       .executeTakeFirst()
     if (row === undefined) throw new LostRace()
-    const written = await writeCredential(db, sealer, credential)
+    const written = await writeCredential({ ...context, db }, credential)
     if (written === null) throw new LostRace()
     return { provider: toProvider(row, { ...provider, candidate }), credential: written }
   })
@@ -181,7 +193,7 @@ export async function deleteProvider(
  * read an old row can never be taken for one who read a new row of the same key.
  */
 async function replaceCredentials(
-  within: { readonly db: Transaction<Schema>; readonly context: StoreContext },
+  within: { readonly db: Kysely<Schema>; readonly context: StoreContext },
   provider: Pick<ProvidersTable, 'id' | 'credentials_version'>,
   credentials: readonly Credential[],
 ): Promise<void> {
@@ -203,8 +215,8 @@ async function replaceCredentials(
 
 type ProviderQuery = ReturnType<typeof selectProviders>
 
-function selectProviders(context: StoreContext) {
-  return context.database.db.selectFrom('providers').selectAll()
+function selectProviders(db: Kysely<Schema>) {
+  return db.selectFrom('providers').selectAll()
 }
 
 /** A provider, or why it cannot be read. */
@@ -220,11 +232,8 @@ function onlyOne([read]: readonly ReadProvider[]): ProviderRecord | null {
  * Reads providers and their material in one statement, hence as of one instant: configuration and
  * key of the same version belong together.
  */
-async function readProviders(
-  { database, sealer }: StoreContext,
-  found: ProviderQuery,
-): Promise<readonly ReadProvider[]> {
-  const rows = await database.db
+function withMaterial(db: Kysely<Schema>, found: ProviderQuery) {
+  return db
     .selectFrom(found.as('provider'))
     .leftJoin('provider_secrets as secret', 'secret.provider_id', 'provider.id')
     .selectAll('provider')
@@ -232,7 +241,12 @@ async function readProviders(
     .orderBy('provider.name')
     .orderBy('provider.workspace')
     .orderBy('secret.key')
-    .execute()
+}
+
+function readProviders(
+  { sealer }: StoreContext,
+  rows: readonly ProviderRows[number][],
+): readonly ReadProvider[] {
   const byId = Map.groupBy(rows, row => row.id)
   return [...byId.values()].map(group => readProvider(group, sealer))
 }

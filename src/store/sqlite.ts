@@ -17,6 +17,8 @@ import {
 import { AppError } from '../core/errors.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Database } from './database.ts'
+import { createGroupCommit } from './group-commit.ts'
+import { createRunQuery } from './query.ts'
 import type { Schema } from './schema.ts'
 import { orStoreUnavailable } from './trouble.ts'
 
@@ -30,18 +32,25 @@ const APPLICATION_ID = 0x4f53484c
 
 /**
  * Opens or makes a database file, readable by its owner alone. Every commit is on the disk before it
- * is answered (`synchronous = FULL`).
+ * is answered (`synchronous = FULL`); writes that come while `gather` waits share one.
  *
  * @throws AppError `state_dir_unusable` when the file cannot be made or opened, `store_unavailable`
  * when it is no database of this program.
  */
-export async function openSqlite(file: string, clock: Clock): Promise<Database> {
+export async function openSqlite(
+  file: string,
+  { clock, gather }: { readonly clock: Clock; readonly gather: () => Promise<void> },
+): Promise<Database> {
   const location = path.resolve(file)
   const connection = await orStoreUnavailable(location, () =>
     whileBusy(clock, () => openConnection(location)),
   )
   const db = new Kysely<Schema>({ dialect: dialectOver(connection, clock) })
-  return { kind: 'sqlite', location, db, name: '', listen: null }
+  const write = createGroupCommit(db, gather)
+  return {
+    ...{ kind: 'sqlite', location, db, name: '', listen: null },
+    ...{ run: createRunQuery(), writeOne: write, writeAll: write },
+  }
 }
 
 function openConnection(file: string): DatabaseSync {

@@ -35,6 +35,11 @@ export const realClock: Clock = {
   },
 }
 
+/** One turn of the event loop: what the sockets had ready has been read when it resolves. */
+export function realTurn(): Promise<void> {
+  return new Promise(resolve => void setImmediate(resolve))
+}
+
 /** The machine's own chance. */
 export const realRandom: Random = {
   fraction: () => Math.random(),

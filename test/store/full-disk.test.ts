@@ -35,7 +35,7 @@ async function openOnDisk() {
   const made = await openStore(deps, `sqlite:${file}`)
   await made.createProvider(provider, [aCredential(provider, { token: aToken() })])
   await made.close()
-  const database = await openSqlite(file, realClock)
+  const database = await openSqlite(file, { clock: realClock, gather: async () => {} })
   const ring = await openKeyRing(async () => [masterKey])
   const sealer = createSealer(ring, realRandom)
   const store = createSqlStore({ database, ring, sealer, clock: realClock, random: realRandom })

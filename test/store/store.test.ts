@@ -2,6 +2,7 @@
 // and on a real PostgreSQL; each test has a database of its own.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { sql as raw } from 'kysely'
 import { claimDueQuery } from '../../src/store/credentials.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
@@ -51,11 +52,18 @@ for (const database of DATABASES) {
       await database.run(location, 'analyze')
       const opened =
         database === sqlite
-          ? await openSqlite(location.slice('sqlite:'.length), realClock)
+          ? await openSqlite(location.slice('sqlite:'.length), {
+              clock: realClock,
+              gather: async () => {},
+            })
           : openPostgres(new URL(location), realRandom)
       t.after(() => opened.db.destroy())
-      const claim = { owner: 'a', nowMs: 50, untilMs: 100 }
-      const { sql, parameters } = claimDueQuery(opened, claim, 10).compile()
+      const values = { claimed_by: 'a', nowMs: 50, claimed_until_ms: 100, limit: 10 }
+      const query = claimDueQuery(opened.kind)(
+        opened.db,
+        <T>(name: keyof typeof values) => raw<T>`${values[name]}`,
+      )
+      const { sql, parameters } = query.compile()
       const explain = database === sqlite ? 'explain query plan ' : 'explain '
       const plan = await database.run(location, explain + withValues(sql, parameters))
       const text = plan.flatMap(row => Object.values(row)).join('\n')
