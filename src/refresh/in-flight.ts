@@ -24,8 +24,10 @@ export interface InFlight<Outcome> {
   settled(): Promise<void>
 }
 
-/** Keeps the attempts under way; `onEnd` is called whenever one ends. */
-export function createInFlight<Outcome>(onEnd: () => void): InFlight<Outcome> {
+/** Keeps the attempts under way; `onEnd` is told the outcome of each, or null when it broke. */
+export function createInFlight<Outcome>(
+  onEnd: (outcome: Outcome | null) => void,
+): InFlight<Outcome> {
   // Of a provider that was edited during an attempt, the old and the new one are under way.
   const underWay = new Set<Promise<Outcome>>()
   const newest = new Map<string, Work<Outcome>>()
@@ -46,12 +48,22 @@ export function createInFlight<Outcome>(onEnd: () => void): InFlight<Outcome> {
       }
       underWay.add(promise)
       newest.set(place, work)
-      const end = () => {
+      const end = (outcome: Outcome | null): void => {
         underWay.delete(promise)
         if (newest.get(place) === work) newest.delete(place)
-        onEnd()
+        onEnd(outcome)
       }
-      resolve(attempt(work).finally(end))
+      const whole = attempt(work).then(
+        outcome => {
+          end(outcome)
+          return outcome
+        },
+        (error: unknown) => {
+          end(null)
+          throw error
+        },
+      )
+      resolve(whole)
       return promise
     },
     async settled() {

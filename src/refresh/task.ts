@@ -1,6 +1,7 @@
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { Claim } from '../store/store.ts'
+import { createAlarm } from './alarm.ts'
 import { type AttemptDeps, createAttempt, patiently, type RefreshOutcome } from './attempt.ts'
 import type { RefreshCause } from './cause.ts'
 import { watchClock } from './clock-watch.ts'
@@ -69,11 +70,15 @@ export function createRefreshTask(
     deps.log.warn(isDown ? 'token_host.down' : 'token_host.back', { host })
   })
   const watch = watchClock(deps.clock)
-  let sleeper = new AbortController()
+  const alarm = createAlarm({ ...deps, watch }, options)
   let isFirst = true
   let isAllMisdated = false
-  // A full house waits for someone to leave.
-  const inFlight = createInFlight<RefreshOutcome>(() => sleeper.abort())
+  let isFull = false
+  const inFlight = createInFlight<RefreshOutcome>(outcome => {
+    if (!isFull) alarm.due(dueAfter(outcome))
+    // A full house waits for room for a whole batch.
+    else if (inFlight.size <= IN_FLIGHT_MAX - BATCH_MAX) alarm.ring()
+  })
   const refresh = createAttempt(deps, { hosts, stopping: stopping.signal })
 
   const goOn = (claimed: Credential): void => {
@@ -88,37 +93,37 @@ export function createRefreshTask(
       .catch((error: unknown) => deps.log.error('refresh.broke', { error }))
   }
 
+  /** Answers when the next is due. */
   const turn = async (): Promise<number> => {
     // Kept until it was acted upon, however often the store is away.
-    const wasSetBack = watch.wasSetBack()
-    isAllMisdated ||= wasSetBack
+    isAllMisdated = watch.wasSetBack() || isAllMisdated
     if (isFirst) await takeOver(deps)
     if (isAllMisdated || isFirst) await renew(deps, isAllMisdated)
     isFirst = false
     isAllMisdated = false
     const room = IN_FLIGHT_MAX - inFlight.size
-    if (room <= 0) return options.sweepMs
-    const batch = await deps.store.claimDue(claimAt(deps), Math.min(room, BATCH_MAX))
+    isFull = room <= 0
+    if (isFull) return Infinity
+    const batch = await claimDue(deps, Math.min(room, BATCH_MAX))
     for (const claimed of batch) goOn(claimed)
     if (batch.length === BATCH_MAX) await deps.clock.sleep(1, stopping.signal)
-    const nextAtMs = (await deps.store.earliestDueAtMs()) ?? Infinity
-    return Math.min(nextAtMs - deps.clock.nowMs(), options.sweepMs)
+    return earliestDueAtMs(deps.store)
   }
 
   return {
     async run(signal) {
       while (!signal.aborted) {
-        sleeper = new AbortController()
-        const waitMs = await turn().catch((error: unknown) => orNull(deps, error))
-        if (waitMs === null) await deps.clock.sleep(STORE_RETRY_MS, signal)
-        else await watch.sleep(waitMs, AbortSignal.any([signal, sleeper.signal]))
+        alarm.begin()
+        const nextAtMs = await turn().catch((error: unknown) => orNull(deps, error))
+        if (nextAtMs === null) await deps.clock.sleep(STORE_RETRY_MS, signal)
+        else await alarm.sleep(nextAtMs, signal)
       }
       stopping.abort()
       hosts.release()
       await inFlight.settled()
       await letGo(deps)
     },
-    wake: () => sleeper.abort(),
+    wake: alarm.ring,
     isRefreshing: credential => inFlight.of(credential) !== undefined,
     hostsDown: hosts.down,
     async force(credential, why) {
@@ -134,14 +139,42 @@ export function createRefreshTask(
       }
       if (nowMs < nextForcedAtMs(credential)) return null
       return inFlight.start(credential, async work => {
-        const claimed = await deps.store.claimCredential(claimAt(deps), credential)
-        if (claimed !== null) work.claimed = forced(claimed, why, nowMs)
-        // Unless the task itself claimed it in the same moment, it was edited or is minted elsewhere.
-        else if (work.claimed === credential) return { kind: 'discarded' }
+        if (!(await claimForced(deps, work, why))) return { kind: 'discarded' }
         return refresh(work, { reason: why.reason, who: why.who })
       })
     },
   }
+}
+
+/** A claim writes, so it is made only where there is something to claim. */
+async function claimDue(deps: RefreshDeps, limit: number): Promise<readonly Credential[]> {
+  const claim = claimAt(deps)
+  if ((await earliestDueAtMs(deps.store)) > claim.nowMs) return []
+  return deps.store.claimDue(claim, limit)
+}
+
+/** Claims what is to be refreshed at once; false when it was edited or is minted elsewhere. */
+async function claimForced(
+  deps: RefreshDeps,
+  work: Pick<Work<RefreshOutcome>, 'claimed'>,
+  why: Force,
+): Promise<boolean> {
+  const credential = work.claimed
+  const nowMs = deps.clock.nowMs()
+  const claimed = await deps.store.claimCredential(claimAt(deps), credential)
+  if (claimed !== null) work.claimed = forced(claimed, why, nowMs)
+  // Lost to the task itself, which claimed it in the same moment, it is as good as claimed.
+  return work.claimed !== credential
+}
+
+async function earliestDueAtMs(store: RefreshDeps['store']): Promise<number> {
+  return (await store.earliestDueAtMs()) ?? Infinity
+}
+
+/** When an attempt's credential is due next; at once where that is not known. */
+function dueAfter(outcome: RefreshOutcome | null): number {
+  if (outcome === null || outcome.kind === 'discarded') return 0
+  return outcome.credential.dueAtMs ?? Infinity
 }
 
 /** A turn that could not ask the store. */
