@@ -16,7 +16,7 @@ export type PlaceOf<Values> = <Name extends keyof Values & string>(
 ) => RawBuilder<Values[Name]>
 
 /** A query without its values: a function of a module, so that it is the same each time. */
-export type Query<Values, Row> = (db: Kysely<Schema>, place: PlaceOf<Values>) => Compilable<Row>
+type Query<Values, Row> = (db: Kysely<Schema>, place: PlaceOf<Values>) => Compilable<Row>
 
 /** Runs a query with values, within a transaction if `db` is one. */
 export type RunQuery = <Values extends object, Row>(
