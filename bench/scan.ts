@@ -90,6 +90,7 @@ function edit(chunks: readonly Uint8Array[]): void {
     version: null,
     needsStream: true,
     removed: [],
+    added: '',
   })
   for (const chunk of chunks) body.push(chunk)
   body.finish()

@@ -42,6 +42,28 @@ export interface VersionRule {
 }
 
 /**
+ * A member of the body that an upstream knows only together with a beta of Anthropic's, and refuses
+ * without.
+ */
+export interface BetaMember {
+  /** Names with dots between them, `[]` for the elements of a list: `system[].cache_control.scope`. */
+  readonly path: string
+  /** How the betas begin that bring it. */
+  readonly betas: readonly string[]
+}
+
+/** What an upstream takes of Anthropic's betas, which agents name in the header `anthropic-beta`. */
+export interface BetaRule {
+  /** The values that pass; the others go, and with them their members. */
+  readonly allow: readonly string[]
+  /** Where they go: in the header, or as the list `anthropic_beta` in the body. */
+  readonly carrier: 'header' | 'body'
+  readonly members: readonly BetaMember[]
+  /** Words of a 400, any of which means that values are refused; those it quotes, else all. */
+  readonly refusals: readonly string[]
+}
+
+/**
  * How a protocol that the upstream does not speak is put into one that it does: the name of a
  * translator of the router, and what it is told. A translated body is parsed and written anew, unless
  * the translator has to do with answers alone.
@@ -68,6 +90,8 @@ export interface Operation {
   readonly dropQuery: readonly string[]
   /** Query parameters that pass although `*` drops all. */
   readonly keepQuery: readonly string[]
+  /** Null where the agent's betas are treated as any other header. */
+  readonly betas: BetaRule | null
   /**
    * Null where the upstream speaks the protocol. Where the body is translated, the edits above do not
    * apply.

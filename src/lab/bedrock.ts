@@ -18,6 +18,17 @@ const CONVERSE_FIELDS = [
   ...['additionalModelRequestFields', 'performanceConfig', 'requestMetadata'],
 ]
 
+/** Betas of Anthropic's that Bedrock takes in the body; which other it refuses, it does not say. */
+const BETAS: ReadonlySet<string> = new Set([
+  'claude-code-20250219',
+  'computer-use-2025-01-24',
+  'context-1m-2025-08-07',
+  'context-management-2025-06-27',
+  'effort-2025-11-24',
+  'interleaved-thinking-2025-05-14',
+  'tool-search-tool-2025-10-19',
+])
+
 const EXCEPTIONS: ReadonlyMap<number, string> = new Map([
   [400, 'ValidationException'],
   [403, 'AccessDeniedException'],
@@ -112,8 +123,11 @@ function answerInvoke(
   if (!VERSIONS.includes(apiVersion)) return awsError(400, 'anthropic_version: Field required')
   const extra = ['model', 'stream'].find(name => body[name] !== undefined)
   if (extra !== undefined) return awsError(400, `${extra}: Extra inputs are not permitted`)
+  const betas = elementsOf(body.anthropic_beta).map(String)
+  if (!betas.every(value => BETAS.has(value)))
+    return awsError(400, 'The model returned the following errors: invalid beta flag')
   const answer = answerMessages(offering, {
-    ...{ call, model, apiVersion, betas: [], envelope: ['anthropic_version', 'anthropic_beta'] },
+    ...{ call, model, apiVersion, betas, envelope: ['anthropic_version', 'anthropic_beta'] },
     body: { ...body, stream: isStream },
   })
   if (answer.status !== 200) return awsError(answer.status, messageIn(answer))

@@ -44,12 +44,16 @@ const COUNT_FIELDS: ReadonlySet<string> = new Set([
 ])
 
 /** Fields that exist only together with a beta of the `anthropic-beta` header. */
-const BETA_FIELDS: ReadonlyMap<string, string> = new Map([
-  ['container', 'code-execution-'],
-  ['context_management', 'context-management-'],
-  ['mcp_servers', 'mcp-client-'],
-  ['speed', 'fast-mode-'],
+const BETA_FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['container', ['code-execution-']],
+  ['context_management', ['context-management-', 'compact-']],
+  ['mcp_servers', ['mcp-client-']],
+  ['output_format', ['structured-outputs-']],
+  ['speed', ['fast-mode-']],
 ])
+
+/** The beta that knows a `scope` where something is marked to be cached. */
+const CACHE_SCOPE_BETA = 'prompt-caching-scope-'
 
 /** API version `2026-10-21` took the sampling parameters away. */
 const SAMPLING_FIELDS = ['temperature', 'top_p', 'top_k']
@@ -147,12 +151,37 @@ function messagesProblem(request: ClaudeRequest): string | null {
 function fieldProblem(request: ClaudeRequest, fields: ReadonlySet<string>): string | null {
   const { body, envelope, betas } = request
   for (const name of Object.keys(body)) {
-    const beta = BETA_FIELDS.get(name)
-    const isUnlocked = beta !== undefined && betas.some(value => value.startsWith(beta))
+    const isUnlocked = (BETA_FIELDS.get(name) ?? []).some(beta => hasBeta(betas, beta))
     if (!fields.has(name) && !envelope.includes(name) && !isUnlocked)
       return `${name}: Extra inputs are not permitted`
   }
+  return hasBeta(betas, CACHE_SCOPE_BETA) ? null : scopeProblem(body)
+}
+
+function hasBeta(betas: readonly string[], beginning: string): boolean {
+  return betas.some(value => value.startsWith(beginning))
+}
+
+/** Where a mark says for whom to cache, which only a beta knows. */
+function scopeProblem(body: JsonObject): string | null {
+  const lists: readonly (readonly [string, readonly unknown[]])[] = [
+    ['system', elementsOf(body.system)],
+    ['tools', elementsOf(body.tools)],
+    ...elementsOf(body.messages)
+      .filter(isObject)
+      .map(({ content }, at) => [`messages.${at}.content`, elementsOf(content)] as const),
+  ]
+  if (hasScope(body)) return 'cache_control.ephemeral.scope: Extra inputs are not permitted'
+  for (const [where, list] of lists) {
+    const at = list.findIndex(hasScope)
+    if (at >= 0)
+      return `${where}.${at}.cache_control.ephemeral.scope: Extra inputs are not permitted`
+  }
   return null
+}
+
+function hasScope(one: unknown): boolean {
+  return isObject(one) && isObject(one.cache_control) && one.cache_control.scope !== undefined
 }
 
 function listProblem(messages: unknown): string | null {

@@ -24,12 +24,15 @@ const VERSIONS = ['vertex-2023-10-16', '2026-10-21']
 /** Betas of Anthropic's that Vertex is known to take; it refuses the others. */
 const BETAS: ReadonlySet<string> = new Set([
   'claude-code-20250219',
+  'compact-2026-01-12',
   'computer-use-2025-01-24',
+  'computer-use-2025-11-24',
   'context-1m-2025-08-07',
   'context-management-2025-06-27',
   'fine-grained-tool-streaming-2025-05-14',
   'interleaved-thinking-2025-05-14',
   'token-efficient-tools-2025-02-19',
+  'tool-search-tool-2025-10-19',
 ])
 
 const PROJECT = '[a-z][a-z0-9-]{4,28}[a-z0-9]'

@@ -5,6 +5,7 @@ import { bedrockKeyGrant } from './aws-bedrock-key.ts'
 import { configOf, domainOf, regionOf, serviceUrl } from './aws-region.ts'
 import { isWord } from './aws-session.ts'
 import { sessionGrant, sessionStrategy } from './aws-source.ts'
+import { BEDROCK_BETAS } from './claude-betas.ts'
 import type { ProbeRule, ProviderRules, ProviderType } from './provider-type.ts'
 
 const API_KEY = 'AWS_BEARER_TOKEN_BEDROCK'
@@ -18,8 +19,8 @@ const ANTHROPIC_VERSION: VersionRule = {
   fallback: 'bedrock-2023-05-31',
 }
 
-/** The path says whether the answer is streamed; agents' betas and what belongs to them stay here. */
-const CLAUDE_REFUSES = ['stream', 'context_management']
+/** The path says whether the answer is streamed. */
+const CLAUDE_REFUSES = ['stream']
 
 /** Headers of the InvokeModel API that are no signature and no credential. */
 const BEDROCK_HEADERS = [
@@ -190,6 +191,7 @@ const OPERATION = {
   removeMembers: [],
   dropQuery: ['*'],
   keepQuery: [],
+  betas: null,
   translation: null,
 } as const satisfies Partial<Operation>
 
@@ -216,6 +218,7 @@ const CLAUDE: Operation = {
   model: 'remove',
   version: ANTHROPIC_VERSION,
   removeMembers: CLAUDE_REFUSES,
+  betas: BEDROCK_BETAS,
   translation: { name: 'bedrock_claude', options: new Map() },
 }
 

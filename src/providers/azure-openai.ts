@@ -3,6 +3,7 @@ import type { ProviderRecord } from '../core/provider.ts'
 import type { DeadTokenRule, Operation, Protocol, RouteAuth, RouteShape } from '../core/route.ts'
 import { type AzureAddress, resolveAzureAddress } from './azure-address.ts'
 import { azureGrant, azureSource, azureStrategy, configOf, isClassic } from './azure-source.ts'
+import { FOUNDRY_BETAS } from './claude-betas.ts'
 import type { ProbeRule, ProviderRoute, ProviderRules, ProviderType } from './provider-type.ts'
 import { familyShape } from './static-key.ts'
 
@@ -151,11 +152,13 @@ function azureRoute(
   }
 }
 
-/** Foundry serves Messages as Anthropic does, but lists no models. */
+/** Foundry serves Messages as Anthropic does, but lists no models and has fewer betas. */
 function claudeShape(address: AzureAddress, modelId: string): RouteShape {
   const baseUrl = `${address.claudeBaseUrl}/anthropic/v1`
   const shape = familyShape('anthropic', { baseUrl, modelId, allowHeaders: [] })
-  const operations = shape.operations.filter(one => one.protocol !== 'model_discovery')
+  const operations = shape.operations
+    .filter(one => one.protocol !== 'model_discovery')
+    .map(operation => ({ ...operation, betas: FOUNDRY_BETAS }))
   return { ...shape, operations }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rulesOf } from '../../test/support/outside.ts'
 import { vertexProvider } from '../../test/support/service-account.ts'
+import { VERTEX_BETAS } from './claude-betas.ts'
 import { googleVertexAi } from './google-vertex-ai.ts'
 
 const rules = rulesOf()
@@ -44,7 +45,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         dropQuery: ['beta'],
         baseUrl: '',
         keepQuery: [],
-        removeMembers: ['context_management'],
+        betas: VERTEX_BETAS,
+        removeMembers: [],
         translation: null,
       },
       {
@@ -56,7 +58,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         dropQuery: ['beta'],
         baseUrl: '',
         keepQuery: [],
-        removeMembers: ['context_management'],
+        betas: VERTEX_BETAS,
+        removeMembers: [],
         translation: null,
       },
       {
@@ -68,7 +71,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         dropQuery: ['beta'],
         baseUrl: '',
         keepQuery: [],
-        removeMembers: ['context_management'],
+        betas: VERTEX_BETAS,
+        removeMembers: [],
         translation: null,
       },
       {
@@ -80,7 +84,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         dropQuery: ['beta'],
         baseUrl: '',
         keepQuery: [],
-        removeMembers: ['context_management'],
+        betas: VERTEX_BETAS,
+        removeMembers: [],
         translation: null,
       },
       {
@@ -92,7 +97,8 @@ test('Claude is served as Anthropic Messages, with the model in the path', () =>
         dropQuery: ['beta'],
         baseUrl: '',
         keepQuery: [],
-        removeMembers: ['context_management'],
+        betas: VERTEX_BETAS,
+        removeMembers: [],
         translation: null,
       },
     ],
@@ -114,6 +120,7 @@ test('Gemini is served as OpenAI Chat Completions and in its own dialect, elsewh
         dropQuery: [],
         baseUrl: '',
         keepQuery: [],
+        betas: null,
         removeMembers: [],
         translation: null,
       },
@@ -126,6 +133,7 @@ test('Gemini is served as OpenAI Chat Completions and in its own dialect, elsewh
         dropQuery: ['*'],
         baseUrl: `${HOST}/v1beta1/${PREFIX}/publishers/google/models`,
         keepQuery: ['alt'],
+        betas: null,
         removeMembers: ['store'],
         translation: null,
       })),
@@ -148,6 +156,7 @@ test('Google’s embedding models are served translated, by their own verb', () 
         dropQuery: ['*'],
         baseUrl: '',
         keepQuery: [],
+        betas: null,
         removeMembers: [],
         translation: { name: 'vertex_embeddings', options: new Map() },
       },
@@ -163,6 +172,7 @@ test('Google’s embedding models are served translated, by their own verb', () 
         dropQuery: ['*'],
         baseUrl: '',
         keepQuery: [],
+        betas: null,
         removeMembers: [],
         translation: { name: 'gemini_embeddings', options: new Map([['form', form]]) },
       })),

@@ -1,4 +1,5 @@
 import type { Operation, VersionRule } from '../core/route.ts'
+import { VERTEX_BETAS } from './claude-betas.ts'
 
 /**
  * API versions of Claude on Vertex. The two differ in what they accept, so an agent's choice is
@@ -8,12 +9,6 @@ const ANTHROPIC_VERSION: VersionRule = {
   byHeader: new Map([['2023-06-01', 'vertex-2023-10-16']]),
   fallback: 'vertex-2023-10-16',
 }
-
-/**
- * Members that Claude takes only together with a beta. Agents' betas do not reach Vertex, which
- * answers 400 to those that it does not know, so what belongs to them must not either.
- */
-const CLAUDE_BETA_MEMBERS = ['context_management']
 
 /**
  * First-party names whose name on Vertex is not just theirs with `@` before the date. Newer names
@@ -42,7 +37,8 @@ export function claudeOperations(): readonly Operation[] {
     baseUrl: '',
     dropQuery: ['beta'],
     keepQuery: [],
-    removeMembers: CLAUDE_BETA_MEMBERS,
+    betas: VERTEX_BETAS,
+    removeMembers: [],
     translation: null,
   }
   return [

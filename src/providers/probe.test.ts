@@ -23,6 +23,7 @@ function operation(protocol: Protocol, changes: Partial<Operation> = {}): Operat
     dropQuery: [],
     baseUrl: '',
     keepQuery: [],
+    betas: null,
     translation: null,
     ...changes,
   }

@@ -152,6 +152,7 @@ export function passThrough(protocol: Protocol, path: string): Operation {
     version: null,
     dropQuery: [],
     keepQuery: [],
+    betas: null,
     removeMembers: [],
     translation: null,
   }

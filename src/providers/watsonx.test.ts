@@ -33,7 +33,7 @@ test('a model is served translated, by the version that the translation is writt
   ])
   const common = {
     ...{ model: 'keep', version: null, removeMembers: [], dropQuery: ['*'] },
-    ...{ baseUrl: '', keepQuery: [] },
+    ...{ baseUrl: '', keepQuery: [], betas: null },
   }
   assert.deepEqual(shape(PROJECT), {
     baseUrl: `${HOST}/ml/v1`,

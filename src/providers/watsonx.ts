@@ -151,7 +151,7 @@ function translated(
   rest: Pick<Operation, 'path' | 'streamPath' | 'translation'>,
 ): Operation {
   const edits = { model: 'keep', version: null, removeMembers: [] } as const
-  return { protocol, baseUrl: '', ...edits, dropQuery: ['*'], keepQuery: [], ...rest }
+  return { protocol, baseUrl: '', ...edits, dropQuery: ['*'], keepQuery: [], betas: null, ...rest }
 }
 
 /** The member that says who pays. */

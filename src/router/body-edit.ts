@@ -12,6 +12,8 @@ export interface EditRules {
   readonly needsStream: boolean
   /** Top-level members that the upstream does not take. */
   readonly removed: readonly string[]
+  /** Members that every body gets, as JSON without braces; '' for none. */
+  readonly added: string
 }
 
 /** Separators that may be held back while it is open whether the comma among them stays. */
@@ -197,10 +199,10 @@ export class BodyEdit implements TopLevelSink {
     }
   }
 
-  /** The members that the body lacks, as JSON text. */
+  /** The members that the body gets: those that it lacks, and those of every body, as JSON text. */
   #added(): string {
-    const { version, model, modelId } = this.#rules
-    const members: string[] = []
+    const { version, model, modelId, added } = this.#rules
+    const members: string[] = added === '' ? [] : [added]
     if (version !== null && !this.#hasVersion) {
       members.push(`"anthropic_version":${JSON.stringify(version)}`)
     }

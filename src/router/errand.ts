@@ -1,4 +1,5 @@
 import type { Operation, Protocol, ResolvedRoute, Translation, VersionRule } from '../core/route.ts'
+import { type Betas, betaHeaders, betaRules, betasFor, cutBody, needsWhole } from './betas.ts'
 import type { EditRules } from './body-edit.ts'
 import { RouterError } from './errors.ts'
 import {
@@ -11,6 +12,7 @@ import { type FreshnessDeps, freshRoute, isReady } from './freshness.ts'
 import { type Match, matchRequest } from './match.ts'
 import { isModelList, modelAnswer } from './model-list.ts'
 import { refuseForeignPage } from './origin.ts'
+import type { RefusedBetas } from './refused-betas.ts'
 import { answerWhole, type RelayEnd } from './relay.ts'
 import { editWhole, type RequestBody, readBody } from './request-body.ts'
 import { headerValue } from './rewrite.ts'
@@ -23,6 +25,11 @@ import {
   translatedHeaders,
   withoutAccept,
 } from './translated-body.ts'
+
+/** What preparing a request needs. */
+interface ErrandDeps extends FreshnessDeps {
+  readonly refusedBetas: RefusedBetas
+}
 
 /** One request and what is learnt about it on its way. */
 export interface Passage {
@@ -42,6 +49,8 @@ export interface Call {
   readonly headers: readonly string[]
   /** Null where the answer passes as it is. */
   readonly translateAnswer: TranslatedBody['translateAnswer']
+  /** Null where no refusal of them is looked for. */
+  readonly betas: Betas | null
 }
 
 /** A call and the route that it is to go to first. */
@@ -62,7 +71,7 @@ type NowOrLater<T> = T | Promise<T>
  *
  * @throws RouterError now or later, for all that is wrong with a request, and where no route serves it.
  */
-export function prepare(deps: FreshnessDeps, passage: Passage): NowOrLater<Errand | RelayEnd> {
+export function prepare(deps: ErrandDeps, passage: Passage): NowOrLater<Errand | RelayEnd> {
   const { request } = passage
   refuseForeignPage(request)
   const match = matchRequest(request)
@@ -75,7 +84,7 @@ export function prepare(deps: FreshnessDeps, passage: Passage): NowOrLater<Erran
 }
 
 function prepareFor(
-  deps: FreshnessDeps,
+  deps: ErrandDeps,
   passage: Passage,
   { match, route }: { readonly match: Match; readonly route: ResolvedRoute },
 ): NowOrLater<Errand | RelayEnd> {
@@ -97,7 +106,7 @@ function prepareFor(
 
 /** Reads the body as far as needed, edited or translated. */
 function readCall(
-  { limits }: FreshnessDeps,
+  { limits, refusedBetas }: ErrandDeps,
   { request }: Passage,
   options: {
     readonly match: Match
@@ -109,18 +118,22 @@ function readCall(
   const { translation } = operation
   const { headers } = request
   if (match.protocol === 'model_discovery') {
-    return { match, operation, headers, body: null, translateAnswer: null }
+    return { match, operation, headers, body: null, translateAnswer: null, betas: null }
   }
   demandPlain(request)
   const translateAnswer = ANSWER_TRANSLATORS.get(translation?.name ?? '') ?? null
   if (translation !== null && translateAnswer === null) {
     return readTranslatedCall(request, { match, operation, route, translation, limits })
   }
-  const rules = rulesOf(request, route, operation)
-  const reading = { rules, limits, isWhole: route.auth.kind === 'sigv4' }
+  const betas = betasFor(headers, { route, operation, refused: refusedBetas })
+  const rules = betaRules(rulesOf(request, route, operation), betas)
+  const isWhole = route.auth.kind === 'sigv4' || needsWhole(betas)
+  const reading = { rules, limits, isWhole }
+  const own = betaHeaders(headers, betas)
   const callWith = (body: RequestBody): Call => ({
-    ...{ match, operation, body, translateAnswer },
-    headers: translateAnswer === null ? headers : withoutAccept(headers),
+    ...{ match, operation, betas, translateAnswer },
+    body: cutBody(body, betas),
+    headers: translateAnswer === null ? own : withoutAccept(own),
   })
   const source = request.body
   if (source instanceof WholeBody) return callWith(editWhole(source, reading))
@@ -134,14 +147,15 @@ async function readTranslatedCall(
     readonly operation: Operation
     readonly route: ResolvedRoute
     readonly translation: Translation
-    readonly limits: FreshnessDeps['limits']
+    readonly limits: ErrandDeps['limits']
   },
 ): Promise<Call> {
   const { match, operation } = options
   const translated = await readTranslatedBody(source, options)
-  if (translated.translateAnswer === null) return { match, operation, headers, ...translated }
+  const call = { match, operation, betas: null, ...translated }
+  if (translated.translateAnswer === null) return { ...call, headers }
   const { isStream } = translated.body
-  return { match, operation, headers: translatedHeaders(headers, { isStream }), ...translated }
+  return { ...call, headers: translatedHeaders(headers, { isStream }) }
 }
 
 function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {

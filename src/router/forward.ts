@@ -1,5 +1,6 @@
 import type { Protocol, ResolvedRoute } from '../core/route.ts'
 import { Attempt } from './attempt.ts'
+import { judgeBetas, mayRefuseBetas } from './beta-refusal.ts'
 import { type Call, type Errand, type Passage, prepare } from './errand.ts'
 import { errorAnswer, RouterError, upstreamFailure } from './errors.ts'
 import type {
@@ -13,6 +14,7 @@ import type {
 import { freshRoute, isReady } from './freshness.ts'
 import { dialectOf } from './match.ts'
 import { deadTokenRule, judgeRefusal } from './refusal.ts'
+import type { RefusedBetas } from './refused-betas.ts'
 import { abandon, answerWhole, type RelayEnd, relay } from './relay.ts'
 import {
   type RefusedRoute,
@@ -28,6 +30,7 @@ import { signedHead } from './sigv4.ts'
 /** What the data path needs. */
 export interface ForwardDeps extends RenewalDeps {
   readonly upstream: Upstream
+  readonly refusedBetas: RefusedBetas
 }
 
 /** What became of a request, for logs and metrics. */
@@ -59,7 +62,16 @@ function notBegun(ms: number): string {
 }
 
 /** How a try at the upstream ended. */
-type TryEnd = RelayEnd | ({ readonly kind: 'rejected' } & RefusedRoute)
+type TryEnd =
+  | RelayEnd
+  | ({ readonly kind: 'rejected' } & RefusedRoute)
+  | {
+      /** The vendor refused betas. */
+      readonly kind: 'beta_refused'
+      readonly route: ResolvedRoute
+      /** The same call without them. */
+      readonly call: Call
+    }
 
 /**
  * Serves one request of an agent, from its head to the last byte of the answer. The agent gets
@@ -122,9 +134,10 @@ function outcomeOf(passage: Passage, end: RelayEnd, error: RouterError | null): 
 async function run(
   deps: ForwardDeps,
   passage: Passage,
-  { call, route }: Errand,
+  { call, route }: Pick<Errand, 'call' | 'route'>,
 ): Promise<RelayEnd> {
   const first = await tryUpstream(deps, passage, { call, route })
+  if (first.kind === 'beta_refused') return await run(deps, passage, first)
   if (first.kind !== 'rejected') return first
   logRejected(deps, first)
   const newer = await renewedRoute(deps, first, passage.request.signal)
@@ -134,6 +147,7 @@ async function run(
   }
   passage.isReplayed = true
   const second = await tryUpstream(deps, passage, { call, route: newer })
+  if (second.kind === 'beta_refused') return await run(deps, passage, second)
   if (second.kind !== 'rejected') return second
   logRejected(deps, second)
   throw await rejectedAgain(deps, second)
@@ -174,6 +188,16 @@ async function tryUpstream(
         attempt.abort('the token is dead')
         const refusal = { status: answer.status, reason: judged.reason }
         return { kind: 'rejected', route, refusal }
+      }
+      answer = judged.answer
+    }
+    if (mayRefuseBetas(answer, options.call)) {
+      attempt.limit(limits.idleMs, incomplete)
+      const judged = await judgeBetas(deps, answer, { call: options.call, route })
+      if (judged.again !== null) {
+        passage.isReplayed = true
+        attempt.abort('a beta is refused')
+        return { kind: 'beta_refused', route, call: judged.again }
       }
       answer = judged.answer
     }

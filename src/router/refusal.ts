@@ -14,6 +14,8 @@ import { headerValue } from './rewrite.ts'
 /** An upstream's refusal, judged. `answer` is the same answer, still whole. */
 export interface JudgedRefusal {
   readonly isDead: boolean
+  /** What was read of it, as text. */
+  readonly text: string
   /** What it says, without the credential. */
   readonly reason: string
   readonly answer: UpstreamResponse
@@ -50,6 +52,7 @@ export async function judgeRefusal(
   const text = plainText(head, headerValue(answer.headers, 'content-encoding'))
   return {
     isDead: isMet(options.rule, text),
+    text,
     reason: refusalReason(
       text.trim() === '' ? headerValue(answer.headers, 'www-authenticate') : text,
       options.credential,

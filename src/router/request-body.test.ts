@@ -12,6 +12,7 @@ const rules: EditRules = {
   version: null,
   needsStream: false,
   removed: [],
+  added: '',
 }
 const deaf: BodyWatcher = { waiting() {}, sending() {}, failed() {} }
 

@@ -77,7 +77,9 @@ function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
   }
   const plain = targetOf(operation.path)
   const defaults = [...route.defaultHeaders].filter(([name]) => !isReplaced(name, route, operation))
-  const candidates = [...GENERAL_HEADERS, ...route.allowHeaders, ...route.defaultHeaders.keys()]
+  const betas = operation.betas?.carrier === 'header' ? ['anthropic-beta'] : []
+  const allowed = [...GENERAL_HEADERS, ...route.allowHeaders, ...betas]
+  const candidates = [...allowed, ...route.defaultHeaders.keys()]
   const passing = candidates.filter(
     name => !isStripped(name) && !isReplaced(name, route, operation),
   )
@@ -90,6 +92,7 @@ function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
       version: operation.version?.fallback ?? null,
       needsStream: operation.streamPath !== '',
       removed: operation.removeMembers,
+      added: '',
     },
   }
 }

@@ -11,6 +11,7 @@ import type { ResolvedRoute } from '../core/route.ts'
 import { Secret } from '../core/secret.ts'
 import { forward } from '../router/forward.ts'
 import { DEFAULT_LIMITS } from '../router/limits.ts'
+import { RefusedBetas } from '../router/refused-betas.ts'
 import { createRouteTable } from '../router/route-table.ts'
 import { silentLog } from '../system/log.ts'
 import { realClock } from '../system/real.ts'
@@ -32,7 +33,14 @@ before(async () => {
   await once(vendor, 'listening')
   agents = await openAgentPort()
   const reportRejected = () => Promise.reject(new Error('nothing is rejected here'))
-  const deps = { clock: realClock, log: silentLog, limits: DEFAULT_LIMITS, table, reportRejected }
+  const deps = {
+    clock: realClock,
+    log: silentLog,
+    limits: DEFAULT_LIMITS,
+    table,
+    reportRejected,
+    refusedBetas: new RefusedBetas(realClock),
+  }
   agents.serve = async (request, response) => {
     await forward({ ...deps, upstream: upstream.send }, request, response)
   }
@@ -65,6 +73,7 @@ function serveToken(token: string, generation: number): void {
         dropQuery: [],
         baseUrl: '',
         keepQuery: [],
+        betas: null,
         removeMembers: [],
         translation: null,
       },

@@ -7,6 +7,7 @@ import type { Secret } from '../core/secret.ts'
 import { createAuthority } from '../pki/authority.ts'
 import { createGatewayClock } from '../router/gateway-clock.ts'
 import { DEFAULT_LIMITS } from '../router/limits.ts'
+import { RefusedBetas } from '../router/refused-betas.ts'
 import { sharedReports } from '../router/renewal.ts'
 import { createRouteTable } from '../router/route-table.ts'
 import { agentsRoute } from '../router/serving-route.ts'
@@ -181,6 +182,7 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
   let token: () => Secret | null = () => null
   let running: Promise<void> = Promise.resolve()
   const forwardDeps = {
+    refusedBetas: new RefusedBetas(realClock),
     ...{ ...deps, clock, table, limits: DEFAULT_LIMITS, upstream: upstream.send },
     reportRejected: sharedReports(link.reportRejected),
   }

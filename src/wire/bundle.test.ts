@@ -39,6 +39,14 @@ const operation: fc.Arbitrary<Operation> = record({
   removeMembers: texts,
   dropQuery: texts,
   keepQuery: texts,
+  betas: fc.option(
+    record({
+      allow: texts,
+      carrier: fc.constantFrom('header' as const, 'body' as const),
+      members: fc.array(record({ path: text, betas: texts }), { maxLength: 2 }),
+      refusals: texts,
+    }),
+  ),
   translation: fc.option(record({ name: text, options: map })),
 })
 

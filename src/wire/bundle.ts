@@ -1,7 +1,14 @@
 import { create } from '@bufbuild/protobuf'
 import type { Bundle, RouteFailure } from '../core/bundle.ts'
 import type { RouteName } from '../core/provider.ts'
-import type { ModelEdit, Operation, Protocol, ResolvedRoute, RouteAuth } from '../core/route.ts'
+import type {
+  BetaRule,
+  ModelEdit,
+  Operation,
+  Protocol,
+  ResolvedRoute,
+  RouteAuth,
+} from '../core/route.ts'
 import { Secret } from '../core/secret.ts'
 import {
   type GetInferenceBundleResponse,
@@ -10,8 +17,10 @@ import {
   type ResolvedRoute as WireRoute,
 } from './gen/openshell/inference/v1/inference_pb.ts'
 import {
+  BetaRuleSchema,
   OperationSchema,
   RouteFailureSchema,
+  type BetaRule as WireBetaRule,
   type Operation as WireOperation,
 } from './gen/openshell/route/v1/route_pb.ts'
 
@@ -140,6 +149,7 @@ function operationToWire(operation: Operation): WireOperation {
     modelEdit: operation.model,
     dropQuery: [...operation.dropQuery],
     keepQuery: [...operation.keepQuery],
+    ...(operation.betas === null ? {} : { betas: betasToWire(operation.betas) }),
     removeMembers: [...operation.removeMembers],
     ...(operation.translation === null
       ? {}
@@ -217,6 +227,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
             },
       dropQuery: wire.dropQuery,
       keepQuery: wire.keepQuery,
+      betas: wire.betas === undefined ? null : betasFromWire(wire.betas),
       removeMembers: wire.removeMembers,
       translation:
         wire.translation === undefined
@@ -227,6 +238,23 @@ function operationFromWire(wire: WireOperation): Operation[] {
             },
     },
   ]
+}
+
+function betasToWire({ allow, carrier, members, refusals }: BetaRule): WireBetaRule {
+  return create(BetaRuleSchema, {
+    ...{ allow: [...allow], carrier, refusals: [...refusals] },
+    members: members.map(({ path, betas }) => ({ path, betas: [...betas] })),
+  })
+}
+
+/** A carrier that this router does not know carries nothing, so that nothing is refused. */
+function betasFromWire({ allow, carrier, members, refusals }: WireBetaRule): BetaRule {
+  return {
+    allow: carrier === 'header' || carrier === 'body' ? allow : [],
+    carrier: carrier === 'body' ? 'body' : 'header',
+    members: members.map(({ path, betas }) => ({ path, betas })),
+    refusals,
+  }
 }
 
 function routeName(name: string): RouteName | null {

@@ -7,6 +7,7 @@ import type { JournalEntry } from '../../src/lab/journal.ts'
 import { forward } from '../../src/router/forward.ts'
 import { createGatewayClock } from '../../src/router/gateway-clock.ts'
 import { DEFAULT_LIMITS } from '../../src/router/limits.ts'
+import { RefusedBetas } from '../../src/router/refused-betas.ts'
 import { createRouteTable, type RouteTable } from '../../src/router/route-table.ts'
 import { startBundleClient } from '../../src/sandbox/bundle-client.ts'
 import { grpcGatewayLink } from '../../src/sandbox/grpc-gateway-link.ts'
@@ -217,7 +218,8 @@ async function openRouter(
     { link, table, clock, random: realRandom, log, pollIntervalMs: 30_000 },
     stop.signal,
   )
-  const deps = { clock, log, limits: DEFAULT_LIMITS, table, upstream: upstream.send }
+  const refusedBetas = new RefusedBetas(clock)
+  const deps = { clock, log, limits: DEFAULT_LIMITS, table, upstream: upstream.send, refusedBetas }
   agents.serve = async (request, response) => {
     await forward({ ...deps, reportRejected: link.reportRejected }, request, response)
   }

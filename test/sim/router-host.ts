@@ -3,6 +3,7 @@ import type { AgentRequest, AgentResponse, Upstream } from '../../src/router/exc
 import { type ForwardDeps, forward } from '../../src/router/forward.ts'
 import { createGatewayClock } from '../../src/router/gateway-clock.ts'
 import { DEFAULT_LIMITS } from '../../src/router/limits.ts'
+import { RefusedBetas } from '../../src/router/refused-betas.ts'
 import { createRouteTable, type RouteTable } from '../../src/router/route-table.ts'
 import { startBundleClient } from '../../src/sandbox/bundle-client.ts'
 import type { Chance } from './chance.ts'
@@ -95,7 +96,8 @@ export class RouterHost {
     const upstream = modelApis(this.#deps, life)
     const { reportRejected } = link
     const limits = DEFAULT_LIMITS
-    const deps: ForwardDeps = { upstream, table, clock, limits, log, reportRejected }
+    const refusedBetas = new RefusedBetas(clock)
+    const deps: ForwardDeps = { upstream, table, clock, limits, log, reportRejected, refusedBetas }
     this.#running = { life, stop, table, deps }
   }
 

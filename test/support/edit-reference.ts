@@ -64,7 +64,7 @@ export function reference(text: string, rest: EditRules): string {
   const isGone = ({ name }: Member): boolean =>
     rest.removed.includes(name) || (rest.model === 'remove' && name === 'model')
   const kept = members.filter(member => !isGone(member))
-  const added = []
+  const added = rest.added === '' ? [] : [rest.added]
   if (rest.version !== null && !members.some(one => one.name === 'anthropic_version'))
     added.push(`"anthropic_version":${JSON.stringify(rest.version)}`)
   if (rest.model === 'replace' && !members.some(one => one.name === 'model'))
@@ -179,4 +179,5 @@ export const anyRules: fc.Arbitrary<EditRules> = fc.record({
   version: fc.constantFrom(null, 'v-1'),
   needsStream: fc.boolean(),
   removed: fc.constantFrom([], ['modelx'], ['mode', 'modelx']),
+  added: fc.constantFrom('', '"more":["x"]'),
 })

@@ -22,6 +22,7 @@ export function operationOf(rest: Partial<Operation> = {}): Operation {
     version: null,
     dropQuery: [],
     keepQuery: [],
+    betas: null,
     removeMembers: [],
     translation: null,
     ...rest,

@@ -2,6 +2,7 @@ import type { ResolvedRoute } from '../../src/core/route.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { type ForwardDeps, forward, type Outcome } from '../../src/router/forward.ts'
 import { DEFAULT_LIMITS } from '../../src/router/limits.ts'
+import { RefusedBetas } from '../../src/router/refused-betas.ts'
 import type { RejectionReport } from '../../src/router/renewal.ts'
 import { createRouteTable } from '../../src/router/route-table.ts'
 import { silentLog } from '../../src/system/log.ts'
@@ -45,6 +46,7 @@ export function world(options: {
     table,
     clock,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
+    refusedBetas: new RefusedBetas(clock),
     log: { ...silentLog, debug: note, info: note, warn: note, error: note },
     reportRejected: (route, { reason }) => {
       reports.push(route.generation)

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openshell/route/v1/route.proto.
  */
 export const file_openshell_route_v1_route: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSKOAgoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkSNAoLdHJhbnNsYXRpb24YCCABKAsyHy5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24SEAoIYmFzZV91cmwYCSABKAkSEgoKa2VlcF9xdWVyeRgKIAMoCSKKAQoLVHJhbnNsYXRpb24SDAoEbmFtZRgBIAEoCRI9CgdvcHRpb25zGAIgAygLMiwub3BlbnNoZWxsLnJvdXRlLnYxLlRyYW5zbGF0aW9uLk9wdGlvbnNFbnRyeRouCgxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoLVmVyc2lvblJ1bGUSQAoJYnlfaGVhZGVyGAEgAygLMi0ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlLkJ5SGVhZGVyRW50cnkSEAoIZmFsbGJhY2sYAiABKAkaLwoNQnlIZWFkZXJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKCVJvdXRlQXV0aBIOCgZoZWFkZXIYASABKAkSDgoGcHJlZml4GAIgASgJEgwKBGtpbmQYAyABKAkSDwoHc2VydmljZRgEIAEoCRIOCgZyZWdpb24YBSABKAkiPQoNRGVhZFRva2VuUnVsZRIOCgZzdGF0dXMYASABKA0SDgoGdW5sZXNzGAIgAygJEgwKBHdoZW4YAyADKAkigAEKDFJvdXRlRmFpbHVyZRIMCgRuYW1lGAEgASgJEhUKDXByb3ZpZGVyX25hbWUYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhAKCHNpbmNlX21zGAUgASgDEhoKEm5leHRfYXR0ZW1wdF9hdF9tcxgGIAEoA2IGcHJvdG8z");
+  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSK7AgoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkSNAoLdHJhbnNsYXRpb24YCCABKAsyHy5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24SEAoIYmFzZV91cmwYCSABKAkSEgoKa2VlcF9xdWVyeRgKIAMoCRIrCgViZXRhcxgLIAEoCzIcLm9wZW5zaGVsbC5yb3V0ZS52MS5CZXRhUnVsZSJtCghCZXRhUnVsZRINCgVhbGxvdxgBIAMoCRIPCgdjYXJyaWVyGAIgASgJEi8KB21lbWJlcnMYAyADKAsyHi5vcGVuc2hlbGwucm91dGUudjEuQmV0YU1lbWJlchIQCghyZWZ1c2FscxgEIAMoCSIpCgpCZXRhTWVtYmVyEgwKBHBhdGgYASABKAkSDQoFYmV0YXMYAiADKAkiigEKC1RyYW5zbGF0aW9uEgwKBG5hbWUYASABKAkSPQoHb3B0aW9ucxgCIAMoCzIsLm9wZW5zaGVsbC5yb3V0ZS52MS5UcmFuc2xhdGlvbi5PcHRpb25zRW50cnkaLgoMT3B0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKC1ZlcnNpb25SdWxlEkAKCWJ5X2hlYWRlchgBIAMoCzItLm9wZW5zaGVsbC5yb3V0ZS52MS5WZXJzaW9uUnVsZS5CeUhlYWRlckVudHJ5EhAKCGZhbGxiYWNrGAIgASgJGi8KDUJ5SGVhZGVyRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCglSb3V0ZUF1dGgSDgoGaGVhZGVyGAEgASgJEg4KBnByZWZpeBgCIAEoCRIMCgRraW5kGAMgASgJEg8KB3NlcnZpY2UYBCABKAkSDgoGcmVnaW9uGAUgASgJIj0KDURlYWRUb2tlblJ1bGUSDgoGc3RhdHVzGAEgASgNEg4KBnVubGVzcxgCIAMoCRIMCgR3aGVuGAMgAygJIoABCgxSb3V0ZUZhaWx1cmUSDAoEbmFtZRgBIAEoCRIVCg1wcm92aWRlcl9uYW1lGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCRIQCghzaW5jZV9tcxgFIAEoAxIaChJuZXh0X2F0dGVtcHRfYXRfbXMYBiABKANiBnByb3RvMw");
 
 /**
  * How one protocol is carried to the upstream.
@@ -83,6 +83,13 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
    * @generated from field: repeated string keep_query = 10;
    */
   keepQuery: string[];
+
+  /**
+   * Absent where the agent's betas are treated as any other header.
+   *
+   * @generated from field: openshell.route.v1.BetaRule betas = 11;
+   */
+  betas?: BetaRule | undefined;
 };
 
 /**
@@ -91,6 +98,74 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_openshell_route_v1_route, 0);
+
+/**
+ * What the upstream takes of Anthropic's betas.
+ *
+ * @generated from message openshell.route.v1.BetaRule
+ */
+export type BetaRule = Message<"openshell.route.v1.BetaRule"> & {
+  /**
+   * The values that pass.
+   *
+   * @generated from field: repeated string allow = 1;
+   */
+  allow: string[];
+
+  /**
+   * "header" or "body".
+   *
+   * @generated from field: string carrier = 2;
+   */
+  carrier: string;
+
+  /**
+   * @generated from field: repeated openshell.route.v1.BetaMember members = 3;
+   */
+  members: BetaMember[];
+
+  /**
+   * Words of a 400, any of which means that values are refused.
+   *
+   * @generated from field: repeated string refusals = 4;
+   */
+  refusals: string[];
+};
+
+/**
+ * Describes the message openshell.route.v1.BetaRule.
+ * Use `create(BetaRuleSchema)` to create a new message.
+ */
+export const BetaRuleSchema: GenMessage<BetaRule> = /*@__PURE__*/
+  messageDesc(file_openshell_route_v1_route, 1);
+
+/**
+ * A member of the body that is known only together with a beta.
+ *
+ * @generated from message openshell.route.v1.BetaMember
+ */
+export type BetaMember = Message<"openshell.route.v1.BetaMember"> & {
+  /**
+   * Names with dots between them, "[]" for the elements of a list.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * How the betas begin that bring it.
+   *
+   * @generated from field: repeated string betas = 2;
+   */
+  betas: string[];
+};
+
+/**
+ * Describes the message openshell.route.v1.BetaMember.
+ * Use `create(BetaMemberSchema)` to create a new message.
+ */
+export const BetaMemberSchema: GenMessage<BetaMember> = /*@__PURE__*/
+  messageDesc(file_openshell_route_v1_route, 2);
 
 /**
  * How a protocol is put into one that the upstream speaks.
@@ -116,7 +191,7 @@ export type Translation = Message<"openshell.route.v1.Translation"> & {
  * Use `create(TranslationSchema)` to create a new message.
  */
 export const TranslationSchema: GenMessage<Translation> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 1);
+  messageDesc(file_openshell_route_v1_route, 3);
 
 /**
  * How the body's anthropic_version is set.
@@ -140,7 +215,7 @@ export type VersionRule = Message<"openshell.route.v1.VersionRule"> & {
  * Use `create(VersionRuleSchema)` to create a new message.
  */
 export const VersionRuleSchema: GenMessage<VersionRule> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 2);
+  messageDesc(file_openshell_route_v1_route, 4);
 
 /**
  * How the credential goes with a request.
@@ -183,7 +258,7 @@ export type RouteAuth = Message<"openshell.route.v1.RouteAuth"> & {
  * Use `create(RouteAuthSchema)` to create a new message.
  */
 export const RouteAuthSchema: GenMessage<RouteAuth> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 3);
+  messageDesc(file_openshell_route_v1_route, 5);
 
 /**
  * An upstream answer that means that the token is dead.
@@ -214,7 +289,7 @@ export type DeadTokenRule = Message<"openshell.route.v1.DeadTokenRule"> & {
  * Use `create(DeadTokenRuleSchema)` to create a new message.
  */
 export const DeadTokenRuleSchema: GenMessage<DeadTokenRule> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 4);
+  messageDesc(file_openshell_route_v1_route, 6);
 
 /**
  * A route that cannot serve now, in words.
@@ -258,5 +333,5 @@ export type RouteFailure = Message<"openshell.route.v1.RouteFailure"> & {
  * Use `create(RouteFailureSchema)` to create a new message.
  */
 export const RouteFailureSchema: GenMessage<RouteFailure> = /*@__PURE__*/
-  messageDesc(file_openshell_route_v1_route, 5);
+  messageDesc(file_openshell_route_v1_route, 7);
 

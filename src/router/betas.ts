@@ -1,0 +1,146 @@
+import type { BetaRule, Operation, ResolvedRoute } from '../core/route.ts'
+import type { EditRules } from './body-edit.ts'
+import { WholeBody } from './exchange.ts'
+import type { Limits } from './limits.ts'
+import { cutMembers } from './member-cut.ts'
+import type { RefusedBetas } from './refused-betas.ts'
+import { type BodyWatcher, editWhole, type RequestBody, wholeBody } from './request-body.ts'
+
+const HEADER = 'anthropic-beta'
+/** The list that takes the header's place in the body. */
+const MEMBER = 'anthropic_beta'
+/** Far more than any agent names; what is beyond does not pass. */
+const VALUES_MAX = 64
+
+/** What becomes of one request's betas, and of the body with them. */
+export interface Betas {
+  readonly rule: BetaRule
+  /** Where the memory of refusals keeps them. */
+  readonly place: string
+  /** The values that go to the upstream, in the agent's order. */
+  readonly sent: readonly string[]
+  /** Members of the body whose betas do not go: at its top, and deeper in it. */
+  readonly removed: readonly string[]
+  readonly cut: readonly string[]
+  /** The member that carries the values, as JSON; '' when the header does, or there is none. */
+  readonly added: string
+}
+
+/** The betas of a request: those that the upstream takes, less those that it refused lately. */
+export function betasFor(
+  headers: readonly string[],
+  options: {
+    readonly route: ResolvedRoute
+    readonly operation: Operation
+    readonly refused: RefusedBetas
+  },
+): Betas | null {
+  const { route, operation, refused } = options
+  const { betas: rule, protocol } = operation
+  if (rule === null) return null
+  const place = [route.providerId, route.baseUrl, route.modelId, protocol].join(' ')
+  const asked = valuesIn(headers)
+  const sent = asked.filter(value => rule.allow.includes(value) && !refused.has(place, value))
+  return decided({ rule, place }, { asked, sent })
+}
+
+/** The same request, whose betas were refused, without these. */
+export function withoutBetas(betas: Betas, values: readonly string[]): Betas {
+  const sent = betas.sent.filter(value => !values.includes(value))
+  return decided(betas, { asked: betas.sent, sent })
+}
+
+/** The agent's headers with the values that are sent instead of its own. */
+export function betaHeaders(
+  headers: readonly string[],
+  betas: Pick<Betas, 'rule' | 'sent'> | null,
+): readonly string[] {
+  if (betas === null) return headers
+  const { rule, sent } = betas
+  const others: string[] = []
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] ?? ''
+    if (name.toLowerCase() !== HEADER) others.push(name, headers[at + 1] ?? '')
+  }
+  if (rule.carrier === 'body' || sent.length === 0) return others
+  return [...others, HEADER, sent.join(',')]
+}
+
+/** The rules of a body's edit, with what the betas change of it. */
+export function betaRules(rules: EditRules, betas: Betas | null): EditRules {
+  if (betas === null) return rules
+  return { ...rules, removed: [...rules.removed, ...betas.removed], added: betas.added }
+}
+
+/** Whether a body has to be read to its end. */
+export function needsWhole(betas: Betas | null): boolean {
+  return betas !== null && betas.cut.length > 0
+}
+
+/** A body without what lies deeper in it; it must be there whole. */
+export function cutBody(body: RequestBody, betas: Betas | null): RequestBody {
+  if (betas === null || betas.cut.length === 0) return body
+  const pieces = piecesOf(body)
+  if (pieces === null) return body
+  const { isStream, isKept } = body
+  return wholeBody(cutMembers(Buffer.concat(pieces), betas.cut), { isStream, isKept })
+}
+
+/** A body that was edited for other betas, edited for these; null when it was not kept. */
+export function bodyFor(betas: Betas, body: RequestBody, limits: Limits): RequestBody | null {
+  const pieces = body.isKept ? piecesOf(body) : null
+  if (pieces === null) return null
+  const rules: EditRules = {
+    ...{ model: 'keep', modelId: '', version: null, needsStream: false },
+    ...{ removed: betas.removed, added: betas.added },
+  }
+  const edited = editWhole(new WholeBody(pieces), { rules, limits, isWhole: true })
+  return cutBody({ ...edited, isStream: body.isStream }, betas)
+}
+
+/** Which of the values a refusal means: those that it names, else all. */
+export function refusedIn(text: string, { sent }: Pick<Betas, 'sent'>): readonly string[] {
+  const named = sent.filter(value => text.includes(value))
+  return named.length === 0 ? sent : named
+}
+
+function decided(
+  { rule, place }: Pick<Betas, 'rule' | 'place'>,
+  { asked, sent }: Readonly<Record<'asked' | 'sent', readonly string[]>>,
+): Betas {
+  const locked = rule.members.filter(({ betas }) => !sent.some(value => beginsIn(value, betas)))
+  const paths = locked.map(({ path }) => path)
+  const isDeep = (path: string): boolean => /[.[]/.test(path)
+  const isBody = rule.carrier === 'body'
+  return {
+    ...{ rule, place, sent },
+    removed: [...paths.filter(path => !isDeep(path)), ...(isBody ? [MEMBER] : [])],
+    // Looked for only where the agent had reason to send it, because it takes reading the whole body.
+    cut: locked
+      .filter(({ path, betas }) => isDeep(path) && asked.some(value => beginsIn(value, betas)))
+      .map(({ path }) => path),
+    added: isBody && sent.length > 0 ? `${JSON.stringify(MEMBER)}:${JSON.stringify(sent)}` : '',
+  }
+}
+
+const UNWATCHED: BodyWatcher = { waiting() {}, sending() {}, failed() {} }
+
+/** The pieces of a body that is there whole, else null. */
+function piecesOf(body: RequestBody): readonly Uint8Array[] | null {
+  const bytes = body.contentLength === null ? null : body.open(UNWATCHED)
+  return bytes instanceof WholeBody ? bytes.pieces : null
+}
+
+function beginsIn(value: string, beginnings: readonly string[]): boolean {
+  return beginnings.some(beginning => value.startsWith(beginning))
+}
+
+function valuesIn(headers: readonly string[]): readonly string[] {
+  const values = new Set<string>()
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    if ((headers[at] ?? '').toLowerCase() !== HEADER) continue
+    for (const value of (headers[at + 1] ?? '').split(',')) values.add(value.trim())
+  }
+  values.delete('')
+  return [...values].slice(0, VALUES_MAX)
+}
