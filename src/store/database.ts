@@ -20,6 +20,8 @@ export interface Listening {
 export interface Database {
   readonly kind: 'sqlite' | 'postgres'
   readonly db: Kysely<Schema>
+  /** Does long work that waits for locks, over connections of its own where that matters. */
+  readonly withoutHaste: <T>(work: (db: Kysely<Schema>) => Promise<T>) => Promise<T>
   /** What its connections are called, unlike those of any other store. */
   readonly name: string
   /** Null where the database tells nothing by itself. */

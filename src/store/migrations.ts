@@ -4,6 +4,7 @@ import { AppError } from '../core/errors.ts'
 import { addChanges } from './changes-migration.ts'
 import type { Database } from './database.ts'
 import { addOperations } from './operations-migration.ts'
+import type { Schema } from './schema.ts'
 import { addWorkspacesAndSandboxes } from './workspace-migration.ts'
 
 /** A change of the schema; it runs in a transaction of its own on both databases. */
@@ -27,7 +28,7 @@ const STEPS: Readonly<Record<string, Step>> = {
  * @throws AppError `store_unavailable` when a newer version of this program made them.
  */
 export async function stepsOf(database: Database): Promise<ReadonlySet<string>> {
-  const migrations = await createMigrator(database).getMigrations()
+  const migrations = await createMigrator(database.db, database.kind).getMigrations()
   if (migrations.every(one => one.executedAt === undefined)) return new Set()
   const rows = await database.db.selectFrom('openshell_migrations').select('name').execute()
   const foreign = rows.find(row => !Object.hasOwn(STEPS, row.name))
@@ -42,13 +43,18 @@ export async function stepsOf(database: Database): Promise<ReadonlySet<string>> 
 /** The newest step that this version knows. */
 export const NEWEST_STEP = Object.keys(STEPS).sort().at(-1) ?? ''
 
-/** Brings the schema to the newest version. Safe when several gateways start at the same time. */
+/**
+ * Brings the schema to the newest version. Safe when several gateways start at the same time: one does
+ * it, and the others wait for it.
+ */
 export async function migrate(database: Database): Promise<void> {
-  const { error } = await createMigrator(database).migrateToLatest()
-  if (error !== undefined) throw error
+  await database.withoutHaste(async db => {
+    const { error } = await createMigrator(db, database.kind).migrateToLatest()
+    if (error !== undefined) throw error
+  })
 }
 
-function createMigrator({ db, kind }: Database): Migrator {
+function createMigrator(db: Kysely<Schema>, kind: Database['kind']): Migrator {
   const migrations: Record<string, Migration> = Object.fromEntries(
     Object.entries(STEPS).map(([name, step]) => [
       name,

@@ -5,6 +5,7 @@ import type { Database, StoreContext } from './database.ts'
 import { openKeyRing, type ReadMasterKeys } from './key-ring.ts'
 import { followKeys, sealCheck } from './master-keys.ts'
 import { migrate, OPERATIONS_STEP, stepsOf } from './migrations.ts'
+import { parsePostgresUrl } from './postgres-url.ts'
 import { refuseMoved } from './retire.ts'
 import { createSealer } from './seal.ts'
 import { createSqlStore } from './sql-store.ts'
@@ -74,7 +75,7 @@ async function openDatabase(deps: StoreDeps, location: string): Promise<Database
   }
   if (/^postgres(ql)?:\/\//.test(location) && URL.canParse(location)) {
     const { openPostgres } = await import('./postgres.ts')
-    return openPostgres(new URL(location), random)
+    return openPostgres(parsePostgresUrl(new URL(location)), { clock, random })
   }
   throw new AppError('invalid_argument', 'The store is neither sqlite:PATH nor a postgres:// URL')
 }

@@ -48,7 +48,7 @@ export async function openSqlite(
   const db = new Kysely<Schema>({ dialect: dialectOver(connection, clock) })
   const write = createGroupCommit(db, gather)
   return {
-    ...{ kind: 'sqlite', location, db, name: '', listen: null },
+    ...{ kind: 'sqlite', location, db, name: '', listen: null, withoutHaste: work => work(db) },
     ...{ run: createRunQuery(), writeOne: write, writeAll: write },
   }
 }

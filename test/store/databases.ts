@@ -9,13 +9,20 @@ import { openStore, type StoreDeps } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
-import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import {
+  noSystemPostgres,
+  startPostgres,
+  startSystemPostgres,
+  type TestPostgres,
+} from '../support/postgres.ts'
 
 type Row = Readonly<Record<string, unknown>>
 
 /** A database to run the suite on. */
 export interface TestDatabase {
-  readonly name: 'SQLite' | 'PostgreSQL'
+  readonly name: 'SQLite' | 'PostgreSQL' | 'PostgreSQL 15'
+  /** Why it cannot be used on this machine; false when it can. */
+  readonly missing: string | false
   start(): Promise<void>
   stop(): Promise<void>
   /** The location of an empty database; it ends what an earlier answer named. */
@@ -28,7 +35,7 @@ export const sqlite: TestDatabase = (() => {
   let folder = ''
   let count = 0
   return {
-    name: 'SQLite',
+    ...{ name: 'SQLite', missing: false },
     async start() {
       folder = await mkdtemp(path.join(os.tmpdir(), 'openshell-store-'))
     },
@@ -48,13 +55,25 @@ export const sqlite: TestDatabase = (() => {
   }
 })()
 
-export const postgres: TestDatabase = (() => {
+/** The PostgreSQL of the npm package. */
+export const postgres = onPostgres({ name: 'PostgreSQL', missing: false }, startPostgres)
+
+/** The machine's own, of an earlier version. */
+export const postgres15 = onPostgres(
+  { name: 'PostgreSQL 15', missing: noSystemPostgres() },
+  startSystemPostgres,
+)
+
+function onPostgres(
+  of: Pick<TestDatabase, 'name' | 'missing'>,
+  startCluster: () => Promise<TestPostgres>,
+): TestDatabase {
   let cluster: TestPostgres
   let url = ''
   return {
-    name: 'PostgreSQL',
+    ...of,
     async start() {
-      cluster = await startPostgres()
+      cluster = await startCluster()
       url = await cluster.createDatabase()
     },
     stop: () => cluster.stop(),
@@ -66,7 +85,7 @@ export const postgres: TestDatabase = (() => {
     },
     run: runOn,
   }
-})()
+}
 
 async function runOn(location: string, sql: string): Promise<readonly Row[]> {
   const client = new Client({ connectionString: location })

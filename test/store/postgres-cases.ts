@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { Client } from 'pg'
 import { AppError } from '../../src/core/errors.ts'
@@ -8,39 +7,12 @@ import { Secret } from '../../src/core/secret.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
+import { openCuttingProxy } from '../support/cutting-proxy.ts'
 import { freePort } from '../support/postgres.ts'
-import { newStore, postgres } from './databases.ts'
+import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, present, rotation } from './records.ts'
 
 const deps = { clock: realClock, random: realRandom, masterKey: randomBytes(32) }
-
-/** A wire to a server that can be cut: no farewell comes through. */
-async function startWire(server: URL) {
-  const sockets = new Set<Socket>()
-  const listener = createServer(near => {
-    const far = connect(Number(server.port), server.hostname)
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(one)
-      one.on('error', () => other.destroy()).on('close', () => other.destroy())
-      one.pipe(other)
-    }
-  })
-  const port = await freePort()
-  await new Promise<void>(resolve => listener.listen(port, '127.0.0.1', resolve))
-  const url = new URL(server)
-  url.host = `127.0.0.1:${port}`
-  const cut = () => {
-    for (const socket of sockets) socket.destroy()
-  }
-  const close = () => {
-    cut()
-    listener.close()
-  }
-  return { location: url.href, cut, close }
-}
 
 /** Each dead connection of the pool fails one question, in words, before a new one is opened. */
 async function untilBack(store: Store): Promise<void> {
@@ -56,7 +28,7 @@ async function untilBack(store: Store): Promise<void> {
 }
 
 /** What only a database server can do to its clients. */
-export function postgresCases(): void {
+export function postgresCases(postgres: TestDatabase): void {
   test('a server that refuses is named, without the password', async () => {
     const good = new URL(await postgres.newLocation())
     const closed = await freePort()
@@ -93,10 +65,12 @@ export function postgresCases(): void {
     const { store: direct, location, masterKey } = await newStore(t, postgres)
     const provider = aProvider()
     await direct.createProvider(provider, [])
-    const wire = await startWire(new URL(location))
-    t.after(() => wire.close())
-    const store = await openStore({ ...deps, masterKey }, wire.location)
-    t.after(() => store.close())
+    const wire = await openCuttingProxy(Number(new URL(location).port))
+    const store = await openStore({ ...deps, masterKey }, wire.through(location))
+    t.after(async () => {
+      await store.close()
+      await wire[Symbol.asyncDispose]()
+    })
     const holder = new Client({ connectionString: location })
     await holder.connect()
     await holder.query('begin')

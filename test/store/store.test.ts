@@ -5,13 +5,15 @@ import { after, before, describe, test } from 'node:test'
 import { sql as raw } from 'kysely'
 import { claimDueQuery } from '../../src/store/credentials.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
+import { parsePostgresUrl } from '../../src/store/postgres-url.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
 import { candidateCases } from './candidate-cases.ts'
 import { changeCases } from './change-cases.ts'
+import { connectionCases } from './connection-cases.ts'
 import { credentialCases } from './credential-cases.ts'
 import { damageCases } from './damage-cases.ts'
-import { newStore, postgres, sqlite } from './databases.ts'
+import { newStore, postgres, postgres15, sqlite } from './databases.ts'
 import { openCases } from './open-cases.ts'
 import { gatewaySecretCases, routeCases } from './other-cases.ts'
 import { postgresCases } from './postgres-cases.ts'
@@ -21,10 +23,10 @@ import { sandboxCases } from './sandbox-cases.ts'
 import { upgradeCases } from './upgrade-cases.ts'
 import { workspaceCases } from './workspace-cases.ts'
 
-const DATABASES = [sqlite, postgres]
+const DATABASES = [sqlite, postgres, postgres15]
 
 for (const database of DATABASES) {
-  describe(`the store on ${database.name}`, () => {
+  describe(`the store on ${database.name}`, { skip: database.missing }, () => {
     before(() => database.start())
     after(() => database.stop())
 
@@ -40,7 +42,10 @@ for (const database of DATABASES) {
     describe('opening', () => openCases(database))
     describe('rekeying', () => rekeyCases(database))
     describe('upgrades', () => upgradeCases(database))
-    if (database === postgres) describe('the server', postgresCases)
+    if (database !== sqlite) {
+      describe('the server', () => postgresCases(database))
+      describe('the way to the server', () => connectionCases(database))
+    }
 
     test('what is due is found by index, not by looking at every credential', async t => {
       const { location } = await newStore(t, database)
@@ -56,7 +61,10 @@ for (const database of DATABASES) {
               clock: realClock,
               gather: async () => {},
             })
-          : openPostgres(new URL(location), realRandom)
+          : openPostgres(parsePostgresUrl(new URL(location)), {
+              clock: realClock,
+              random: realRandom,
+            })
       t.after(() => opened.db.destroy())
       const values = { claimed_by: 'a', nowMs: 50, claimed_until_ms: 100, limit: 10 }
       const query = claimDueQuery(opened.kind)(

@@ -1,0 +1,135 @@
+import type { PostgresPool, PostgresPoolClient } from 'kysely'
+import type { Clock } from '../system/clock.ts'
+import type { Random } from '../system/random.ts'
+
+/** A connection that nobody used for this long is asked whether it is alive before it is trusted. */
+const IDLE_MS = 2_000
+const ALIVE_TIMEOUT_MS = 1_000
+
+/** After a connection failed, the next is tried this much later, at first and at most. */
+const BACKOFF_MIN_MS = 50
+const BACKOFF_MAX_MS = 1_000
+
+/**
+ * The same pool, for a server that comes and goes. While it is away one connection at a time is tried,
+ * with a growing pause in between, and whoever else wants one is told at once what the last try met:
+ * neither is the server overrun on its return, nor does anyone wait for what is not there. A connection
+ * on which anything but the server's own refusal went wrong is never used again, for what it was asked
+ * may still be on its way; nor is any that has been idle since before that.
+ */
+export function patientPool(
+  pool: Pick<PostgresPool, 'connect' | 'end'>,
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): PostgresPool {
+  const known = new WeakMap<PostgresPoolClient, Watched>()
+  const trouble = createTrouble(clock, random)
+
+  const watched = (client: PostgresPoolClient): Watched => {
+    const before = known.get(client)
+    if (before !== undefined) return before
+    const made = watchClient(client, { clock, onBroken: trouble.broke })
+    known.set(client, made)
+    return made
+  }
+
+  return {
+    async connect() {
+      for (;;) {
+        const { client, usedAtMs } = watched(await trouble.through(() => pool.connect()))
+        const idleMs = clock.monotonicMs() - usedAtMs()
+        if (usedAtMs() < trouble.brokeAtMs()) client.release(true)
+        else if (idleMs < IDLE_MS || (await isAlive(client, clock))) return client
+        else {
+          trouble.broke()
+          client.release(true)
+        }
+      }
+    },
+    end: () => pool.end(),
+    options: {},
+  }
+}
+
+/** What is known of the server's being away. */
+function createTrouble(clock: Clock, random: Random) {
+  let failures = 0
+  let lastError: unknown = null
+  let retryAtMs = 0
+  let isTrying = false
+  let brokeAtMs = Number.NEGATIVE_INFINITY
+  return {
+    brokeAtMs: () => brokeAtMs,
+    broke(): void {
+      brokeAtMs = clock.monotonicMs()
+    },
+    async through<T>(connect: () => Promise<T>): Promise<T> {
+      const isAway = failures > 0
+      if (isAway && (isTrying || clock.monotonicMs() < retryAtMs)) throw lastError
+      if (isAway) isTrying = true
+      try {
+        const connected = await connect()
+        failures = 0
+        return connected
+      } catch (error) {
+        failures += 1
+        lastError = error
+        const spanMs = Math.min(BACKOFF_MIN_MS * 2 ** (failures - 1), BACKOFF_MAX_MS)
+        retryAtMs = clock.monotonicMs() + spanMs * (0.5 + random.fraction() / 2)
+        throw error
+      } finally {
+        if (isAway) isTrying = false
+      }
+    },
+  }
+}
+
+interface Watched {
+  readonly client: PostgresPoolClient
+  /** When it was made or given back last, on the monotonic clock. */
+  readonly usedAtMs: () => number
+}
+
+function watchClient(
+  inner: PostgresPoolClient,
+  { clock, onBroken }: { readonly clock: Clock; readonly onBroken: () => void },
+): Watched {
+  let isBroken = false
+  let usedAtMs = clock.monotonicMs()
+  const client: PostgresPoolClient = Object.create(inner, {
+    query: {
+      value: async (sql: string, parameters: readonly unknown[]) => {
+        try {
+          return await inner.query(sql, parameters)
+        } catch (error) {
+          if (!isServersWord(error)) {
+            isBroken = true
+            onBroken()
+          }
+          throw error
+        }
+      },
+    },
+    release: {
+      value: (destroy = false) => {
+        usedAtMs = clock.monotonicMs()
+        inner.release(isBroken || destroy)
+      },
+    },
+  })
+  return { client, usedAtMs: () => usedAtMs }
+}
+
+async function isAlive(client: PostgresPoolClient, clock: Clock): Promise<boolean> {
+  const over = new AbortController()
+  const answer = client.query('select 1', []).then(
+    () => true,
+    () => false,
+  )
+  const patience = clock.sleep(ALIVE_TIMEOUT_MS, over.signal).then(() => false)
+  return Promise.race([answer, patience]).finally(() => over.abort())
+}
+
+/** An error that the server sent; all others come from the connection, or from waiting in vain. */
+function isServersWord(error: unknown): boolean {
+  return error instanceof Error && 'severity' in error && 'code' in error
+}
