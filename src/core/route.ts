@@ -25,6 +25,7 @@ export type Protocol =
   | 'gemini_count_tokens'
   | 'gemini_embed_content'
   | 'gemini_batch_embed_contents'
+  | 'gemini_predict'
   | 'gemini_model_discovery'
   | 'model_discovery'
 

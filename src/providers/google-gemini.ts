@@ -38,7 +38,10 @@ export function geminiOperations(baseUrl: string, model: string): readonly Opera
   }))
 }
 
-/** Google's embedding models, in OpenAI's dialect and in Gemini's; Vertex AI takes neither. */
+/**
+ * Google's embedding models, in OpenAI's dialect and in Gemini's, of which Vertex AI takes neither, and
+ * in its own.
+ */
 export function embedderOperations(): readonly Operation[] {
   const translated = (protocol: Protocol, name: string, form: string): Operation => ({
     ...passThrough(protocol, '/{model}:predict'),
@@ -49,5 +52,6 @@ export function embedderOperations(): readonly Operation[] {
   return [
     translated('openai_embeddings', 'vertex_embeddings', ''),
     ...EMBEDDING_VERBS.map(([protocol, form]) => translated(protocol, 'gemini_embeddings', form)),
+    { ...passThrough('gemini_predict', '/{model}:predict'), model: 'remove', dropQuery: ['*'] },
   ]
 }

@@ -176,6 +176,19 @@ test('Google’s embedding models are served translated, by their own verb', () 
         removeMembers: [],
         translation: { name: 'gemini_embeddings', options: new Map([['form', form]]) },
       })),
+      {
+        protocol: 'gemini_predict',
+        path: '/{model}:predict',
+        streamPath: '',
+        model: 'remove',
+        version: null,
+        dropQuery: ['*'],
+        baseUrl: '',
+        keepQuery: [],
+        betas: null,
+        removeMembers: [],
+        translation: null,
+      },
     ])
   }
   assert.match(route('text-embedding-x', { VERTEX_AI_PUBLISHER: 'qwen' }).shape.baseUrl, /openapi$/)

@@ -63,6 +63,7 @@ test('each pattern means its protocol, and the query is kept as sent', () => {
     ['POST', `/v1${GOOGLE}/g:streamGenerateContent`, 'gemini_stream_generate_content'],
     ['POST', '/v1beta/models/e:embedContent', 'gemini_embed_content'],
     ['POST', '/v1beta/models/e:batchEmbedContents', 'gemini_batch_embed_contents'],
+    ['POST', `/v1${GOOGLE}/e:predict`, 'gemini_predict'],
     ['GET', '/v1beta/models?pageSize=50', 'gemini_model_discovery  pageSize=50'],
     ['GET', '/v1beta/models/gemini-2.5-flash', 'gemini_model_discovery /gemini-2.5-flash'],
     ['GET', '/v1/models', 'model_discovery'],
@@ -186,7 +187,7 @@ test('no spelling of a path that another server might normalise is matched', () 
     ...['/v1beta', '/v1beta/modelsx', '/v1beta2/models/g:generateContent', '/v1beta//models'],
     ...['/v1beta1/models', '/v1alpha/models', `${GOOGLE}/g:generateContent`, '/v1beta/files'],
     ...[
-      ...['g:generatecontent', 'g:predict', 'g:computeTokens', 'g:generateContent/'],
+      ...['g:generatecontent', 'g:rawPredict', 'g:computeTokens', 'g:generateContent/'],
       ...['g:generateContent:countTokens', 'a/b:generateContent', '../g:generateContent'],
       ...['a%2Fb:generateContent', '..:generateContent', '%2e:generateContent'],
     ].map(end => `/v1beta1${GOOGLE}/${end}`),

@@ -43,6 +43,8 @@ const GEMINI_VERBS: ReadonlyMap<string, Protocol> = new Map([
   ['countTokens', 'gemini_count_tokens'],
   ['embedContent', 'gemini_embed_content'],
   ['batchEmbedContents', 'gemini_batch_embed_contents'],
+  // Only Vertex AI has it, for embeddings; its SDKs send what they send to Vertex.
+  ['predict', 'gemini_predict'],
 ])
 
 /**

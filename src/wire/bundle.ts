@@ -48,6 +48,7 @@ const PROTOCOL_PATHS: Readonly<Record<Protocol, string>> = {
   gemini_count_tokens: ':countTokens',
   gemini_embed_content: ':embedContent',
   gemini_batch_embed_contents: ':batchEmbedContents',
+  gemini_predict: ':predict',
   gemini_model_discovery: '/models',
   model_discovery: '/models',
 }

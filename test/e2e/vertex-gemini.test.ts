@@ -190,6 +190,10 @@ test('embedding models embed for Gemini’s clients too', async () => {
   const two = await post(`${url}:batchEmbedContents`, { requests })
   const { embeddings } = JSON.parse(await two.text())
   assert.deepEqual(embeddings[0], embeddings[1])
+  const own = `${base}/v1beta1/publishers/google/models/any:predict`
+  const three = await post(own, { instances: [{ content: 'one' }] })
+  const [prediction] = JSON.parse(await three.text()).predictions
+  assert.deepEqual(prediction.embeddings.values, embeddings[0].values)
   const refused = await post(`${url}:embedContent`, { content, taskType: 'JUGGLING' })
   assert.equal(refused.status, 400)
   assert.equal(JSON.parse(await refused.text()).error.status, 'INVALID_ARGUMENT')
