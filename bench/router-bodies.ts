@@ -7,7 +7,7 @@ import { resetPeak, residentKb } from './harness/processes.ts'
 import { type Budget, publish, type Table } from './harness/report.ts'
 import { answerOf, chatBody, completion, requestTo, wantsEdits } from './harness/requests.ts'
 import type { Stage } from './harness/stage.ts'
-import type { Subject } from './harness/subjects.ts'
+import { ROUTE_MODEL, type Subject } from './harness/subjects.ts'
 import { attempt, notesOf } from './harness/trial.ts'
 
 interface Shape {
@@ -31,6 +31,7 @@ const SHAPES: readonly Shape[] = [
 const PAUSE_MS = 50
 const LEAD_MS_MIN = 45
 const ANSWER_BYTES = 1_000
+const MEMBER_BYTES = `"model":"${ROUTE_MODEL}",`.length
 const KB_PER_MB = 1_024
 
 interface Passed {
@@ -64,7 +65,10 @@ await withDataPath(options, setting, async ({ stage, upstream, subjects, missing
     const body = chatBody(shape.bytes, shape)
     const request = requestTo(subject, body)
     const words = ['--request', stage.write('request', request), '--expect', expected]
-    const trial = { subject, upstream, program: stage.native('load'), bodyBytes: body.length }
+    // A streamed body whose model stands last gets one in front; blanks take the place of its own.
+    const added = subject.isEditing && shape.model === 'last' ? MEMBER_BYTES : 0
+    const bodyBytes = body.length + added
+    const trial = { subject, upstream, program: stage.native('load'), bodyBytes }
     const restKb = subject.pid === 0 ? 0 : residentKb(subject.pid)
     if (subject.pid !== 0) resetPeak(subject.pid)
     const full = await attempt({

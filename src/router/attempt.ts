@@ -21,6 +21,7 @@ export class Attempt {
   readonly #onAgentGone = (): void => this.abort(this.#agentSignal.reason)
   #deadlineMs = Number.POSITIVE_INFINITY
   #limitMs = 0
+  #isClosed = false
   #lateMessage: LateMessage = () => ''
 
   constructor(clock: Clock, agentSignal: CancelSignal) {
@@ -47,6 +48,7 @@ export class Attempt {
 
   /** From now on the upstream has `ms` before the try ends with `upstream_timeout`. */
   limit(ms: number, lateMessage: LateMessage): void {
+    if (this.#isClosed) return
     this.#deadlineMs = this.#clock.monotonicMs() + ms
     this.#limitMs = ms
     this.#lateMessage = lateMessage
@@ -76,6 +78,7 @@ export class Attempt {
 
   /** Stops the limit and lets the agent's signal go. Cancels nothing. */
   close(): void {
+    this.#isClosed = true
     this.unlimit()
     this.#watch.leave(this)
     this.#agentSignal.removeEventListener('abort', this.#onAgentGone)

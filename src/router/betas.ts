@@ -1,10 +1,9 @@
 import type { BetaRule, Operation, ResolvedRoute } from '../core/route.ts'
 import type { EditRules } from './body-edit.ts'
-import { WholeBody } from './exchange.ts'
 import type { Limits } from './limits.ts'
 import { cutMembers } from './member-cut.ts'
 import type { RefusedBetas } from './refused-betas.ts'
-import { type BodyWatcher, editWhole, type RequestBody, wholeBody } from './request-body.ts'
+import { editWhole, type RequestBody, wholeBody } from './request-body.ts'
 
 const HEADER = 'anthropic-beta'
 /** The list that takes the header's place in the body. */
@@ -80,21 +79,20 @@ export function needsWhole(betas: Betas | null): boolean {
 /** A body without what lies deeper in it; it must be there whole. */
 export function cutBody(body: RequestBody, betas: Betas | null): RequestBody {
   if (betas === null || betas.cut.length === 0) return body
-  const pieces = piecesOf(body)
-  if (pieces === null) return body
-  const { isStream, isKept } = body
-  return wholeBody(cutMembers(Buffer.concat(pieces), betas.cut), { isStream, isKept })
+  const { isStream, isKept, whole } = body
+  if (whole === null) return body
+  return wholeBody(cutMembers(Buffer.concat(whole.pieces), betas.cut), { isStream, isKept })
 }
 
 /** A body that was edited for other betas, edited for these; null when it was not kept. */
 export function bodyFor(betas: Betas, body: RequestBody, limits: Limits): RequestBody | null {
-  const pieces = body.isKept ? piecesOf(body) : null
-  if (pieces === null) return null
+  const { isKept, whole } = body
+  if (!isKept || whole === null) return null
   const rules: EditRules = {
     ...{ model: 'keep', modelId: '', version: null, needsStream: false },
     ...{ removed: betas.removed, added: betas.added },
   }
-  const edited = editWhole(new WholeBody(pieces), { rules, limits, isWhole: true })
+  const edited = editWhole(whole, { rules, limits })
   return cutBody({ ...edited, isStream: body.isStream }, betas)
 }
 
@@ -121,14 +119,6 @@ function decided(
       .map(({ path }) => path),
     added: isBody && sent.length > 0 ? `${JSON.stringify(MEMBER)}:${JSON.stringify(sent)}` : '',
   }
-}
-
-const UNWATCHED: BodyWatcher = { waiting() {}, sending() {}, failed() {} }
-
-/** The pieces of a body that is there whole, else null. */
-function piecesOf(body: RequestBody): readonly Uint8Array[] | null {
-  const bytes = body.contentLength === null ? null : body.open(UNWATCHED)
-  return bytes instanceof WholeBody ? bytes.pieces : null
 }
 
 function beginsIn(value: string, beginnings: readonly string[]): boolean {

@@ -19,8 +19,9 @@ export interface EditRules {
 /** Separators that may be held back while it is open whether the comma among them stays. */
 const HELD_BYTES_MAX = 64 * 1024
 
-const COMMA = Buffer.from(',')
 const NOTHING = new Uint8Array()
+/** What stands in for bytes that go although a length was promised: it means nothing between tokens. */
+const BLANKS = Buffer.alloc(16 * 1024, ' ')
 
 /** The members that matter in every body. */
 const NAMES: readonly string[] = ['model', 'stream', 'anthropic_version']
@@ -54,19 +55,25 @@ function workingOf(rules: EditRules): Working {
  *
  * A replaced value is replaced from its first byte to its last. A removed member goes from its first
  * quote through the comma behind it; when no member follows, from the comma before it to the closing
- * brace. Members to be added come first, right behind the opening brace; once pieces were taken
- * before the end of the body was seen, they come last.
+ * brace. Members to be added come first, right behind the opening brace.
+ *
+ * Once it has begun to give out pieces before the end of the body was seen, no later byte may change
+ * the length: whatever must still go is overwritten with blanks. A `model` that comes then goes,
+ * because the one that is to be read has left already.
  */
 export class BodyEdit implements TopLevelSink {
   readonly #rules: EditRules
   readonly #model: Uint8Array
   readonly #scanner: TopLevelScanner
-  readonly #removed: readonly string[]
+  #removed: readonly string[]
 
   /** Given out by `take`, in order. */
   #pieces: Uint8Array[] = []
-  /** Where in `#pieces` added members belong; -1 once the place is gone. */
+  /** Where in `#pieces` added members belong. */
   #gap = 0
+  #hasBegun = false
+  /** Bytes that were pushed. */
+  #bytes = 0
   #chunk: Uint8Array = NOTHING
   #carried: Uint8Array | null = null
   /** The chunk's bytes from here on are neither given out nor dropped yet. */
@@ -78,6 +85,8 @@ export class BodyEdit implements TopLevelSink {
   #held: Uint8Array[] = []
 
   #member = ''
+  /** Whether the member's value is the agent's model, in whose place the route's goes. */
+  #isReplacing = false
   #membersKept = 0
   #hasModel = false
   #hasVersion = false
@@ -98,8 +107,28 @@ export class BodyEdit implements TopLevelSink {
 
   /** Whether nothing that is still to come can change where the body goes or how it begins. */
   get isDecided(): boolean {
-    const { needsStream, version } = this.#rules
-    return (!needsStream || this.#stream !== null) && (version === null || this.#hasVersion)
+    const { model, needsStream, version, added } = this.#rules
+    const isPlaceKnown = this.#membersKept > 0 || (model !== 'replace' && added === '')
+    return (
+      (!needsStream || this.#stream !== null) &&
+      (version === null || this.#hasVersion) &&
+      isPlaceKnown
+    )
+  }
+
+  /**
+   * Begins to give out a decided body before its end. Returns its length when it is edited, given its
+   * length as the agent sends it.
+   */
+  begin(agentBytes: number): number {
+    const added = this.#added()
+    if (added !== '') this.#pieces.splice(this.#gap, 0, Buffer.from(`${added},`))
+    if (this.#rules.model === 'replace') this.#removed = [...this.#removed, 'model']
+    this.#hasBegun = true
+    const isModelToCome = this.#isReplacing && !this.#isDropping
+    const read = this.#bytes - (this.#carried?.length ?? 0)
+    const made = sizeOf(this.#pieces) + sizeOf(this.#held)
+    return agentBytes - read + made + (isModelToCome ? this.#model.length : 0)
   }
 
   /**
@@ -108,6 +137,7 @@ export class BodyEdit implements TopLevelSink {
    * @throws RouterError `bad_request` when the body is no JSON object, or an ambiguous one.
    */
   push(chunk: Uint8Array): void {
+    this.#bytes += chunk.length
     this.#chunk = this.#carried === null ? chunk : Buffer.concat([this.#carried, chunk])
     this.#from = 0
     if (this.#heldFrom !== -1) this.#heldFrom = 0
@@ -122,17 +152,16 @@ export class BodyEdit implements TopLevelSink {
     this.#scanner.finish()
   }
 
-  /** What can be sent so far; each piece is given out once. */
+  /** All pieces, after `finish`; after `begin` those that can be sent so far, each once. */
   take(): readonly Uint8Array[] {
     const pieces = this.#pieces
     this.#pieces = []
-    this.#gap = -1
     return pieces
   }
 
   opened(at: number): void {
     this.#settle(at + 1)
-    if (this.#gap !== -1) this.#gap = this.#pieces.length
+    this.#gap = this.#pieces.length
   }
 
   key(name: string, at: number): void {
@@ -145,6 +174,7 @@ export class BodyEdit implements TopLevelSink {
       return
     }
     this.#membersKept += 1
+    this.#isReplacing = name === 'model' && this.#rules.model === 'replace'
     if (this.#held.length > 0) {
       this.#pieces.push(...this.#held)
       this.#held = []
@@ -153,14 +183,15 @@ export class BodyEdit implements TopLevelSink {
   }
 
   valueStarted(at: number): void {
-    if (this.#member !== 'model' || this.#rules.model !== 'replace') return
+    if (!this.#isReplacing) return
     this.#settle(at)
     this.#pieces.push(this.#model)
     this.#isDropping = true
   }
 
   valueEnded(at: number, { isTrue }: { readonly isTrue: boolean }): void {
-    if (this.#member === 'model' && this.#rules.model === 'replace') this.#keepFrom(at)
+    if (this.#isReplacing) this.#keepFrom(at)
+    this.#isReplacing = false
     if (this.#member !== 'stream') return
     // Readers disagree on which of two wins, and the path must not say another thing than the body.
     if (this.#stream !== null && this.#stream !== isTrue) {
@@ -176,7 +207,7 @@ export class BodyEdit implements TopLevelSink {
     if (this.#isDropping) {
       this.#keepFrom(at + 1)
       if (this.#heldFrom !== -1) this.#heldFrom = at + 1
-    } else if (this.#removed.length > 0) {
+    } else if (this.#removed.length > 0 || this.#rules.model === 'replace') {
       this.#heldFrom = at
     }
   }
@@ -184,19 +215,14 @@ export class BodyEdit implements TopLevelSink {
   closed(at: number): void {
     if (this.#isDropping) {
       this.#keepFrom(at)
+      this.#drop(sizeOf(this.#held))
       this.#held = []
       this.#heldFrom = -1
     }
-    const added = this.#added()
+    const added = this.#hasBegun ? '' : this.#added()
     if (added === '') return
-    if (this.#gap === -1) {
-      this.#settle(at)
-      if (this.#membersKept > 0) this.#pieces.push(COMMA)
-      this.#pieces.push(Buffer.from(added))
-    } else {
-      const text = this.#membersKept > 0 ? `${added},` : added
-      this.#pieces.splice(this.#gap, 0, Buffer.from(text))
-    }
+    const text = this.#membersKept > 0 ? `${added},` : added
+    this.#pieces.splice(this.#gap, 0, Buffer.from(text))
   }
 
   /** The members that the body gets: those that it lacks, and those of every body, as JSON text. */
@@ -212,12 +238,21 @@ export class BodyEdit implements TopLevelSink {
 
   #keepFrom(at: number): void {
     this.#isDropping = false
+    this.#drop(at - this.#from)
     this.#from = at
+  }
+
+  #drop(count: number): void {
+    if (!this.#hasBegun) return
+    for (let left = count; left > 0; left -= BLANKS.length) {
+      this.#pieces.push(left < BLANKS.length ? BLANKS.subarray(0, left) : BLANKS)
+    }
   }
 
   /** Decides on the bytes before `at`: given out, held back, or dropped. */
   #settle(at: number): void {
-    if (!this.#isDropping) {
+    if (this.#isDropping) this.#drop(at - this.#from)
+    else {
       const isHolding = this.#heldFrom !== -1
       const keptEnd = isHolding ? this.#heldFrom : at
       if (keptEnd > this.#from) this.#pieces.push(this.#chunk.subarray(this.#from, keptEnd))
@@ -228,12 +263,17 @@ export class BodyEdit implements TopLevelSink {
   }
 
   #limitHeld(): void {
-    if (this.#held.length === 0) return
-    const bytes = this.#held.reduce((sum, piece) => sum + piece.length, 0)
-    if (bytes <= HELD_BYTES_MAX) return
+    if (this.#held.length === 0 || sizeOf(this.#held) <= HELD_BYTES_MAX) return
     throw new RouterError(
       'bad_request',
       'The request body has too much space between members. Send it without',
     )
   }
+}
+
+/** The bytes of all pieces together. */
+export function sizeOf(pieces: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const piece of pieces) bytes += piece.length
+  return bytes
 }

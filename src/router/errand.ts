@@ -128,7 +128,7 @@ function readCall(
   const betas = betasFor(headers, { route, operation, refused: refusedBetas })
   const rules = betaRules(rulesOf(request, route, operation), betas)
   const isWhole = route.auth.kind === 'sigv4' || needsWhole(betas)
-  const reading = { rules, limits, isWhole }
+  const reading = { rules, limits, isWhole, contentLength: contentLengthOf(request) }
   const own = betaHeaders(headers, betas)
   const callWith = (body: RequestBody): Call => ({
     ...{ match, operation, betas, translateAnswer },
@@ -164,6 +164,12 @@ function unsupported(route: ResolvedRoute, protocol: Protocol): RouterError {
     'protocol_unsupported',
     `Model "${route.modelId}" of provider "${route.providerName}" does not serve ${protocol}. It serves ${served}. Have the agent use one of these, or set a route to another provider`,
   )
+}
+
+/** The body's length as the agent says it; the listener holds the body to it. */
+function contentLengthOf({ headers }: AgentRequest): number | null {
+  const text = headerValue(headers, 'content-length')
+  return /^\d{1,15}$/.test(text) ? Number(text) : null
 }
 
 function demandPlain(request: AgentRequest): void {

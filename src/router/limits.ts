@@ -1,6 +1,8 @@
 /** Every limit of the data path that is not the route's own. */
 export interface Limits {
-  /** Bodies up to this size are kept for one replay; larger ones may stream through. */
+  /** Bodies up to this size are read whole, so that they leave at once with their head. */
+  readonly gatheredBytesMax: number
+  /** Bodies up to this size are kept for one replay. */
   readonly replayBytesMax: number
   /** A body that must be seen whole before it can be sent may not be larger. */
   readonly bodyBytesMax: number
@@ -20,6 +22,7 @@ export interface Limits {
 
 /** The limits the router runs with. */
 export const DEFAULT_LIMITS: Limits = {
+  gatheredBytesMax: 64 * 1024,
   replayBytesMax: 4 * 1024 * 1024,
   bodyBytesMax: 64 * 1024 * 1024,
   refusalBytesMax: 64 * 1024,

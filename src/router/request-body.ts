@@ -1,7 +1,8 @@
-import { BodyEdit, type EditRules } from './body-edit.ts'
+import { BodyEdit, type EditRules, sizeOf } from './body-edit.ts'
 import { RouterError } from './errors.ts'
 import { WholeBody } from './exchange.ts'
 import type { Limits } from './limits.ts'
+import { type BodyWatcher, nextChunk, StreamedBody } from './streamed-body.ts'
 
 /** A request's body, edited, as far as it must be known before it can be sent. */
 export interface RequestBody {
@@ -11,25 +12,15 @@ export interface RequestBody {
   readonly contentLength: number | null
   /** Whether it was kept and may be sent a second time. */
   readonly isKept: boolean
-  /** All of it, when it is there already; then nothing need be opened. */
+  /** All of it, when all is there and kept; then nothing need be opened. */
   readonly whole: WholeBody | null
   /** The bytes to send. Once only, unless it is kept. */
   open(watcher: BodyWatcher): AsyncIterable<Uint8Array>
 }
 
-/** Who must know how the sending of a body goes that is still being read. */
-export interface BodyWatcher {
-  /** The agent's next chunk is awaited. */
-  waiting(): void
-  /** It is there, and the upstream's turn. */
-  sending(): void
-  /** Reading failed; said here too because a transport may wrap what its source throws. */
-  failed(error: unknown): void
-}
-
 /**
- * Reads and edits a body until the head can be sent: to its end, or, when it is too large to be kept
- * for a replay, until what the head depends on is known.
+ * Reads and edits a body until the head can be sent: to its end when it is small, else until what the
+ * head depends on is known.
  * What is left unread is the listener's to drain or to cut off: ending the source here could take the
  * agent's connection down before its answer is out.
  *
@@ -48,6 +39,8 @@ export interface ReadOptions {
   readonly limits: Limits
   /** Whether the head depends on all of it, as a signature does. */
   readonly isWhole: boolean
+  /** The body's bytes as the agent sends it; null when it does not say. */
+  readonly contentLength: number | null
 }
 
 /**
@@ -55,8 +48,11 @@ export interface ReadOptions {
  *
  * @throws RouterError as `readBody` does.
  */
-export function editWhole({ pieces }: WholeBody, { rules, limits }: ReadOptions): RequestBody {
-  const bytes = bytesOf(pieces)
+export function editWhole(
+  { pieces }: WholeBody,
+  { rules, limits }: Pick<ReadOptions, 'rules' | 'limits'>,
+): RequestBody {
+  const bytes = sizeOf(pieces)
   if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
   const edit = new BodyEdit(rules)
   for (const piece of pieces) edit.push(piece)
@@ -67,7 +63,7 @@ export function editWhole({ pieces }: WholeBody, { rules, limits }: ReadOptions)
 
 async function readPulled(
   source: AsyncIterable<Uint8Array>,
-  { rules, limits, isWhole }: ReadOptions,
+  { rules, limits, isWhole, contentLength }: ReadOptions,
 ): Promise<RequestBody> {
   const edit = new BodyEdit(rules)
   const chunks = source[Symbol.asyncIterator]()
@@ -77,8 +73,10 @@ async function readPulled(
     if (chunk === null) break
     bytes += chunk.length
     edit.push(chunk)
-    if (bytes <= limits.replayBytesMax) continue
-    if (edit.isDecided && !isWhole) return streamedBody(edit, chunks)
+    const isLarge = (contentLength ?? bytes) > limits.gatheredBytesMax && bytes !== contentLength
+    if (isLarge && !isWhole && edit.isDecided) {
+      return new StreamedBody(edit, chunks, { contentLength, keptBytesMax: limits.replayBytesMax })
+    }
     if (bytes > limits.bodyBytesMax) throw tooLarge(limits)
   }
   edit.finish()
@@ -114,51 +112,7 @@ export function wholeBody(
 ): RequestBody {
   const body = new WholeBody(pieces)
   const { isStream, isKept } = options
-  return { isStream, isKept, contentLength: bytesOf(pieces), whole: body, open: () => body }
-}
-
-function bytesOf(pieces: readonly Uint8Array[]): number {
-  let bytes = 0
-  for (const piece of pieces) bytes += piece.length
-  return bytes
-}
-
-function streamedBody(edit: BodyEdit, chunks: AsyncIterator<Uint8Array>): RequestBody {
-  return {
-    isStream: edit.isStream,
-    contentLength: null,
-    isKept: false,
-    whole: null,
-    async *open(watcher) {
-      try {
-        yield* edit.take()
-        for (;;) {
-          watcher.waiting()
-          const chunk = await nextChunk(chunks)
-          watcher.sending()
-          if (chunk === null) break
-          edit.push(chunk)
-          yield* edit.take()
-        }
-        edit.finish()
-      } catch (error) {
-        watcher.failed(error)
-        throw error
-      }
-    },
-  }
-}
-
-/** The agent's next chunk; null at the end. */
-async function nextChunk(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array | null> {
-  try {
-    const next = await chunks.next()
-    return next.done === true ? null : next.value
-  } catch (error) {
-    throw new RouterError('bad_request', 'The request body broke off before its end', {
-      cause: error,
-    })
-  }
+  return { isStream, isKept, contentLength: sizeOf(pieces), whole: body, open: () => body }
 }
 
 function tooLarge(limits: Limits): RouterError {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
+import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { after, before, beforeEach, test } from 'node:test'
 import { type AgentPort, openAgentPort, portOf } from '../../test/support/agent-port.ts'
@@ -106,6 +107,27 @@ test('the vendor gets the token and the model, and nothing that the agent held',
     assert.ok(!stdout.includes('placeholder'))
     assert.equal(body, '{"model":"the-model","stream":true}')
   }
+})
+
+test('the vendor gets the first bytes of a body before the agent sends the last ones', async () => {
+  const first = Promise.withResolvers<void>()
+  answer = async (request, response) => {
+    request.once('data', () => first.resolve())
+    const body = await text(request)
+    response.end(
+      `${request.headers['content-length'] === String(body.length)} ${body.slice(0, 40)}`,
+    )
+  }
+  const long = 'x'.repeat(200_000)
+  const body = `{"messages":["${long}"],"model":"any"}`
+  const agent = net.connect(agents.port, '127.0.0.1')
+  const lines = ['POST /v1/messages HTTP/1.1', 'host: 127.0.0.1', 'connection: close']
+  agent.write(`${lines.join('\r\n')}\r\ncontent-length: ${body.length}\r\n\r\n`)
+  agent.write(body.slice(0, 100_000))
+  await first.promise
+  agent.write(body.slice(100_000))
+  const heard = await text(agent)
+  assert.match(heard, /true \{"model":"the-model","messages":\["x+$/)
 })
 
 test('events reach the agent one by one, not at the end', async () => {
