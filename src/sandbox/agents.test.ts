@@ -39,6 +39,16 @@ test('Claude Code gets a token instead of a key, and no other traffic', () => {
   }
 })
 
+test('Gemini CLI signs in to Vertex AI with a key that is none', () => {
+  const environment = { GEMINI_API_KEY: PLACEHOLDER_KEY, GOOGLE_GEMINI_BASE_URL: 'https://a' }
+  const prepared = prepareAgent({ command: ['npx', '@google/gemini-cli'], environment }, new Set())
+  assert.deepEqual(prepared.environment, {
+    GOOGLE_GENAI_USE_VERTEXAI: 'true',
+    GOOGLE_VERTEX_BASE_URL: 'https://inference.local',
+    GOOGLE_API_KEY: PLACEHOLDER_KEY,
+  })
+})
+
 const MODULES: readonly (readonly [readonly Protocol[], string])[] = [
   [['anthropic_messages', 'model_discovery'], '@ai-sdk/anthropic'],
   [['openai_chat_completions'], '@ai-sdk/openai-compatible'],

@@ -31,6 +31,9 @@ export function prepareAgent(
     case 'claude':
     case 'claude-code':
       return { command, environment: claudeEnvironment(settings) }
+    case 'gemini':
+    case 'gemini-cli':
+      return { command, environment: geminiEnvironment(settings) }
     case 'codex':
       return {
         command: command.toSpliced(place + 1, 0, ...CODEX_SETTINGS),
@@ -51,6 +54,20 @@ function claudeEnvironment(environment: Environment): Environment {
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
     ...others,
     ANTHROPIC_AUTH_TOKEN: PLACEHOLDER_KEY,
+  }
+}
+
+/**
+ * Gemini CLI takes no way of signing in for granted, and refuses the one that it derives from
+ * `GOOGLE_GEMINI_BASE_URL`. Vertex AI with a key is one that the environment alone can choose.
+ */
+function geminiEnvironment(environment: Environment): Environment {
+  const { GEMINI_API_KEY: _, GOOGLE_GEMINI_BASE_URL: __, ...others } = environment
+  return {
+    ...others,
+    GOOGLE_GENAI_USE_VERTEXAI: 'true',
+    GOOGLE_VERTEX_BASE_URL: 'https://inference.local',
+    GOOGLE_API_KEY: PLACEHOLDER_KEY,
   }
 }
 

@@ -38,7 +38,7 @@ const PROVIDERS = {
 /**
  * Runs a client against `provider` (`vertex`, `azure`, `watsonx`) and `model`. `runs` are commands with
  * their options, as `agent` of `besideLab` takes them, and `expect`, a pattern that the output must
- * contain (`{ command, input, interruptMs, expect }`); an interrupted one may end as it likes. `check` may look at
+ * contain (`{ command, input, isInterrupted, expect }`); an interrupted one may end as it likes. `check` may look at
  * the lab's calls, too. It fails unless the lab was sent a context of 2 MB, saw one answer left in the
  * middle and three tokens, and refused none.
  */
@@ -49,7 +49,7 @@ export async function acceptance({ provider, model, runs, check = () => undefine
     await world.openshell('inference', 'set', '--provider', `my-${provider}`, '--model', model)
     for (const { command, expect, ...options } of runs) {
       const { code, output } = await world.agent(command, options)
-      const isCut = options.interruptMs !== undefined
+      const isCut = options.isInterrupted === true
       if (code !== 0 && !isCut) throw new Error(`${command[0]} ended with ${code}`)
       if (!isCut && !expect.test(output)) throw new Error(`No ${expect} in what it said`)
     }

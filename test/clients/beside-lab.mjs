@@ -6,19 +6,21 @@ import { createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 /** No agent may take longer. */
 const AGENT_MS_MAX = 120_000
+const POLL_MS = 1_000
 const PRINTED_CHARACTERS_MAX = 2_000
 const executable = path.resolve(import.meta.dirname, '../../dist/openshell.mjs')
 
 /**
  * Starts a lab and a gateway that may reach it, in a folder of their own, and hands `use` what it needs:
  * the lab's `host:port`, the `keyFile` of its service account, `openshell(...args)`,
- * `agent(command, { input, interruptMs })` that runs a command in a sandbox, with `input` on its standard
- * input and perhaps interrupted, and answers `{ code, output }`, and `journal()`, the lab's calls.
+ * `agent(command, { input, isInterrupted, env })` that runs a command in a sandbox, with `input` on its
+ * standard input, perhaps interrupted while an answer comes, and with more in its environment, and answers `{ code, output }`, and `journal()`, the lab's calls.
  * Whatever `use` throws fails the script; all is removed in the end.
  */
 export async function besideLab({ labOptions = [] }, use) {
@@ -47,14 +49,27 @@ export async function besideLab({ labOptions = [] }, use) {
 
   const openshell = (...args) => run(process.execPath, [executable, ...args], { env, cwd: folder })
 
-  const agent = async (command, { input = '', interruptMs = 0 } = {}) => {
+  /** Waits until an inference API has been answering a child for a moment. */
+  const whileAnswered = async child => {
+    const isOpen = ({ outcome, tokenId }) => outcome === 'open' && tokenId !== ''
+    while (child.exitCode === null) {
+      await sleep(POLL_MS)
+      if ((await journal()).some(isOpen)) break
+    }
+    await sleep(POLL_MS)
+  }
+
+  const agent = async (command, { input = '', isInterrupted = false, env: more = {} } = {}) => {
     const args = [executable, 'sandbox', 'run', '--', ...command]
     // A file, because a program may fail at a pipe that cannot take all at once.
     const logFile = path.join(folder, 'agent.log')
     const stdio = ['pipe', 'pipe', openSync(logFile, 'w')]
-    const child = spawn(process.execPath, args, { env, cwd: folder, stdio })
+    const place = { env: { ...env, ...more }, cwd: folder, stdio, detached: true }
+    const child = spawn(process.execPath, args, place)
     closeSync(stdio[2])
-    const interrupt = setTimeout(() => child.kill('SIGINT'), interruptMs || AGENT_MS_MAX)
+    const limit = setTimeout(() => child.kill('SIGKILL'), AGENT_MS_MAX)
+    // As a terminal does it: all programs of the group hear it.
+    if (isInterrupted) void whileAnswered(child).then(() => process.kill(-child.pid, 'SIGINT'))
     let output = ''
     child.stdin.on('error', () => undefined).end(input)
     child.stdout.setEncoding('utf8').on('data', text => {
@@ -62,7 +77,7 @@ export async function besideLab({ labOptions = [] }, use) {
       process.stdout.write(shortened(text))
     })
     const [code] = await once(child, 'close')
-    clearTimeout(interrupt)
+    clearTimeout(limit)
     const log = readFileSync(logFile, 'utf8')
     process.stdout.write(shortened(log))
     return { code, output: output + log }

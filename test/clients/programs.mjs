@@ -3,7 +3,6 @@
 const CONTEXT = `${'All work and no play makes the context long. '.repeat(46_000)}The end.`
 /** Longer than two lives of a token. */
 const LONG_EVENTS = 200
-const INTERRUPT_MS = 12_000
 
 /**
  * The runs of a program for `acceptance`: one answer, a tool call, a context of 2 MB (or what the program
@@ -20,6 +19,6 @@ export function programRuns({ ask, read, context = CONTEXT }) {
       command: ask(`lab:events=${LONG_EVENTS},interval=100ms,size=8`),
       expect: new RegExp(last.replaceAll('.', '\\.')),
     },
-    { command: ask('lab:events=1000,interval=50ms'), interruptMs: INTERRUPT_MS, expect: /./ },
+    { command: ask('lab:events=1000,interval=50ms'), isInterrupted: true, expect: /./ },
   ]
 }
