@@ -91,8 +91,8 @@ export interface Operation {
   readonly dropQuery: readonly string[]
   /** Query parameters that pass although `*` drops all. */
   readonly keepQuery: readonly string[]
-  /** Null where the agent's betas are treated as any other header. */
-  readonly betas: BetaRule | null
+  /** Whether the route's rule for Anthropic's betas holds here. */
+  readonly hasBetas: boolean
   /**
    * Null where the upstream speaks the protocol. Where the body is translated, the edits above do not
    * apply.
@@ -141,6 +141,8 @@ export interface RouteShape {
   readonly defaultHeaders: ReadonlyMap<string, string>
   /** Agent headers that may pass besides the general ones. Lower-case names. */
   readonly allowHeaders: readonly string[]
+  /** Null where the agent's betas are treated as any other header. */
+  readonly betas: BetaRule | null
   readonly deadToken: readonly DeadTokenRule[]
 }
 

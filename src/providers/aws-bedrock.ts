@@ -178,6 +178,7 @@ function bedrockShape(provider: ProviderRecord, modelId: string, rules: Provider
     auth,
     defaultHeaders: new Map(),
     allowHeaders: BEDROCK_HEADERS,
+    betas: BEDROCK_BETAS,
     deadToken: DEAD_TOKEN,
   }
 }
@@ -191,7 +192,7 @@ const OPERATION = {
   removeMembers: [],
   dropQuery: ['*'],
   keepQuery: [],
-  betas: null,
+  hasBetas: false,
   translation: null,
 } as const satisfies Partial<Operation>
 
@@ -218,7 +219,7 @@ const CLAUDE: Operation = {
   model: 'remove',
   version: ANTHROPIC_VERSION,
   removeMembers: CLAUDE_REFUSES,
-  betas: BEDROCK_BETAS,
+  hasBetas: true,
   translation: { name: 'bedrock_claude', options: new Map() },
 }
 

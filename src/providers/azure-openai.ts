@@ -158,8 +158,8 @@ function claudeShape(address: AzureAddress, modelId: string): RouteShape {
   const shape = familyShape('anthropic', { baseUrl, modelId, allowHeaders: [] })
   const operations = shape.operations
     .filter(one => one.protocol !== 'model_discovery')
-    .map(operation => ({ ...operation, betas: FOUNDRY_BETAS }))
-  return { ...shape, operations }
+    .map(operation => ({ ...operation, hasBetas: true }))
+  return { ...shape, operations, betas: FOUNDRY_BETAS }
 }
 
 function openaiShape(provider: ProviderRecord, address: AzureAddress, modelId: string): RouteShape {

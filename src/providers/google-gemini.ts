@@ -34,7 +34,7 @@ export function geminiOperations(baseUrl: string, model: string): readonly Opera
     removeMembers: REFUSED,
     dropQuery: ['*'],
     keepQuery: ['alt'],
-    betas: null,
+    hasBetas: false,
   }))
 }
 

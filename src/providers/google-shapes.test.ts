@@ -49,7 +49,7 @@ test('Mistral and AI21 are served by rawPredict, with the model in path and body
         dropQuery: [],
         baseUrl: '',
         keepQuery: [],
-        betas: null,
+        hasBetas: false,
         removeMembers: ['stream_options'],
         translation: null,
       },

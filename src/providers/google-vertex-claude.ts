@@ -1,5 +1,4 @@
 import type { Operation, VersionRule } from '../core/route.ts'
-import { VERTEX_BETAS } from './claude-betas.ts'
 
 /**
  * API versions of Claude on Vertex. The two differ in what they accept, so an agent's choice is
@@ -37,7 +36,7 @@ export function claudeOperations(): readonly Operation[] {
     baseUrl: '',
     dropQuery: ['beta'],
     keepQuery: [],
-    betas: VERTEX_BETAS,
+    hasBetas: true,
     removeMembers: [],
     translation: null,
   }

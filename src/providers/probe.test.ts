@@ -23,7 +23,7 @@ function operation(protocol: Protocol, changes: Partial<Operation> = {}): Operat
     dropQuery: [],
     baseUrl: '',
     keepQuery: [],
-    betas: null,
+    hasBetas: false,
     translation: null,
     ...changes,
   }
@@ -43,6 +43,7 @@ function target(
       ['x-default', 'yes'],
     ]),
     allowHeaders: [],
+    betas: null,
     deadToken: [],
   }
   const rest = { hasModel: true, credential: new Secret(KEY), secrets: [], rules: [] }

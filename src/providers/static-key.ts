@@ -101,6 +101,7 @@ export function familyShape(
     allowHeaders: isAnthropic
       ? ['anthropic-version', 'anthropic-beta', ...options.allowHeaders]
       : options.allowHeaders,
+    betas: null,
     deadToken: [],
   }
 }
@@ -152,7 +153,7 @@ export function passThrough(protocol: Protocol, path: string): Operation {
     version: null,
     dropQuery: [],
     keepQuery: [],
-    betas: null,
+    hasBetas: false,
     removeMembers: [],
     translation: null,
   }

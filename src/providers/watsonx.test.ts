@@ -33,7 +33,7 @@ test('a model is served translated, by the version that the translation is writt
   ])
   const common = {
     ...{ model: 'keep', version: null, removeMembers: [], dropQuery: ['*'] },
-    ...{ baseUrl: '', keepQuery: [], betas: null },
+    ...{ baseUrl: '', keepQuery: [], hasBetas: false },
   }
   assert.deepEqual(shape(PROJECT), {
     baseUrl: `${HOST}/ml/v1`,
@@ -65,6 +65,7 @@ test('a model is served translated, by the version that the translation is writt
     auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
     defaultHeaders: new Map(),
     allowHeaders: [],
+    betas: null,
     deadToken: [{ status: 401, when: [], unless: ['authorization_rejected'] }],
   })
 })

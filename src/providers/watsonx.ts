@@ -85,6 +85,7 @@ function watsonxShape(provider: ProviderRecord, modelId: string, rules: Provider
     auth: { kind: 'header', header: 'authorization', prefix: isZen ? 'ZenApiKey ' : 'Bearer ' },
     defaultHeaders: new Map(),
     allowHeaders: [],
+    betas: null,
     deadToken: DEAD_TOKEN,
   } as const
   if (isGateway(provider)) {
@@ -151,7 +152,15 @@ function translated(
   rest: Pick<Operation, 'path' | 'streamPath' | 'translation'>,
 ): Operation {
   const edits = { model: 'keep', version: null, removeMembers: [] } as const
-  return { protocol, baseUrl: '', ...edits, dropQuery: ['*'], keepQuery: [], betas: null, ...rest }
+  return {
+    protocol,
+    baseUrl: '',
+    ...edits,
+    dropQuery: ['*'],
+    keepQuery: [],
+    hasBetas: false,
+    ...rest,
+  }
 }
 
 /** The member that says who pays. */

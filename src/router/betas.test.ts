@@ -18,6 +18,7 @@ const RULE: BetaRule = {
   ],
   refusals: ['the `anthropic-beta` header', 'invalid beta flag'],
 }
+const OPERATION = operationOf({ hasBetas: true })
 const BODY = '{"a_member":1,"x_member":2,"list":[{"mark":{"x_scope":3,"b_scope":4}}],"model":"m"}'
 
 const betas = (...values: string[]) => values.flatMap(value => ['Anthropic-Beta', value])
@@ -34,8 +35,8 @@ function refusing(refusals: Readonly<Record<string, string>>): Script {
 }
 
 function worldWith(rule: Partial<BetaRule>, refusals: Readonly<Record<string, string>> = {}) {
-  const operation = operationOf({ betas: { ...RULE, ...rule } })
-  const made = world({ routes: [routeOf({ operations: [operation] })], script: refusing(refusals) })
+  const route = routeOf({ operations: [OPERATION], betas: { ...RULE, ...rule } })
+  const made = world({ routes: [route], script: refusing(refusals) })
   const send = async (values: readonly string[], body = BODY) => {
     const { heard, done } = made.ask({ headers: betas(...values), chunks: [body] })
     return { outcome: summary(await done), text: heard.text }
@@ -74,8 +75,8 @@ test('members go when none of their betas does; those deeper down when their bet
   ])
 })
 
-test('without a rule the header passes as it is', async () => {
-  const route = routeOf({ allowHeaders: ['anthropic-beta'] })
+test('where no rule holds the header passes as it is', async () => {
+  const route = routeOf({ allowHeaders: ['anthropic-beta'], betas: RULE })
   const { ask, seen } = world({ routes: [route] })
   await ask({ headers: betas('x-1, y', 'z'), chunks: [BODY] }).done
   assert.deepEqual(seen[0]?.request.headers.slice(0, 4), [
@@ -143,9 +144,11 @@ test('one repetition is all; a second refusal, and any other 400, pass to the ag
 
 test('a body that was too large to be kept is not repeated, but the refusal is remembered', async () => {
   const words = 'Unexpected value(s) `a-1` for the `anthropic-beta` header.'
-  const operation = operationOf({ betas: RULE })
   const { ask, seen } = world({
-    ...{ routes: [routeOf({ operations: [operation] })], script: refusing({ 'a-1': words }) },
+    ...{
+      routes: [routeOf({ operations: [OPERATION], betas: RULE })],
+      script: refusing({ 'a-1': words }),
+    },
     limits: { replayBytesMax: 8 },
   })
   const send = async () => {
@@ -158,7 +161,6 @@ test('a body that was too large to be kept is not repeated, but the refusal is r
 
 test('a token that dies between the two tries is renewed as ever', async () => {
   const words = 'Unexpected value(s) `a-1` for the `anthropic-beta` header.'
-  const operation = operationOf({ betas: RULE })
   let turn = 0
   const { clock, table, ask, seen } = world({
     routes: [],
@@ -173,7 +175,7 @@ test('a token that dies between the two tries is renewed as ever', async () => {
     },
   })
   const routed = (generation: number) =>
-    refreshedRoute(clock, generation, { operations: [operation] })
+    refreshedRoute(clock, generation, { operations: [OPERATION], betas: RULE })
   table.swap({ revision: '1', generatedAtMs: 0, failures: [], routes: [routed(1)] })
   const outcome = await ask({ headers: betas('a-1'), chunks: [BODY] }).done
   assert.deepEqual([summary(outcome), outcome.isReplayed], ['answered 200', true])

@@ -35,9 +35,9 @@ export function betasFor(
   },
 ): Betas | null {
   const { route, operation, refused } = options
-  const { betas: rule, protocol } = operation
-  if (rule === null) return null
-  const place = [route.providerId, route.baseUrl, route.modelId, protocol].join(' ')
+  const { betas: rule } = route
+  if (rule === null || !operation.hasBetas) return null
+  const place = [route.providerId, route.baseUrl, route.modelId, operation.protocol].join(' ')
   const asked = valuesIn(headers)
   const sent = asked.filter(value => rule.allow.includes(value) && !refused.has(place, value))
   return decided({ rule, place }, { asked, sent })

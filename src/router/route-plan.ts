@@ -77,7 +77,7 @@ function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
   }
   const plain = targetOf(operation.path)
   const defaults = [...route.defaultHeaders].filter(([name]) => !isReplaced(name, route, operation))
-  const betas = operation.betas?.carrier === 'header' ? ['anthropic-beta'] : []
+  const betas = operation.hasBetas && route.betas?.carrier === 'header' ? ['anthropic-beta'] : []
   const allowed = [...GENERAL_HEADERS, ...route.allowHeaders, ...betas]
   const candidates = [...allowed, ...route.defaultHeaders.keys()]
   const passing = candidates.filter(

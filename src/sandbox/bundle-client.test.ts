@@ -121,6 +121,7 @@ const route: ResolvedRoute = {
   auth: { kind: 'header', header: 'authorization', prefix: 'Bearer ' },
   defaultHeaders: new Map(),
   allowHeaders: [],
+  betas: null,
   deadToken: [],
   credential: new Secret('t'),
   expiresAtMs: null,

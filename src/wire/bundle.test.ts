@@ -39,14 +39,7 @@ const operation: fc.Arbitrary<Operation> = record({
   removeMembers: texts,
   dropQuery: texts,
   keepQuery: texts,
-  betas: fc.option(
-    record({
-      allow: texts,
-      carrier: fc.constantFrom('header' as const, 'body' as const),
-      members: fc.array(record({ path: text, betas: texts }), { maxLength: 2 }),
-      refusals: texts,
-    }),
-  ),
+  hasBetas: fc.boolean(),
   translation: fc.option(record({ name: text, options: map })),
 })
 
@@ -66,6 +59,14 @@ const route: fc.Arbitrary<ResolvedRoute> = record({
   auth,
   defaultHeaders: map,
   allowHeaders: texts,
+  betas: fc.option(
+    record({
+      allow: texts,
+      carrier: fc.constantFrom('header' as const, 'body' as const),
+      members: fc.array(record({ path: text, betas: texts }), { maxLength: 2 }),
+      refusals: texts,
+    }),
+  ),
   deadToken: fc.array(
     record({ status: fc.integer({ min: 100, max: 599 }), when: texts, unless: texts }),
     { maxLength: 2 },

@@ -114,6 +114,7 @@ function routeToWire(route: ResolvedRoute): WireRoute {
     auth: route.auth,
     defaultHeaders: Object.fromEntries(route.defaultHeaders),
     allowHeaders: [...route.allowHeaders],
+    ...(route.betas === null ? {} : { betas: betasToWire(route.betas) }),
     deadToken: route.deadToken.map(rule => ({
       status: rule.status,
       when: [...rule.when],
@@ -150,7 +151,7 @@ function operationToWire(operation: Operation): WireOperation {
     modelEdit: operation.model,
     dropQuery: [...operation.dropQuery],
     keepQuery: [...operation.keepQuery],
-    ...(operation.betas === null ? {} : { betas: betasToWire(operation.betas) }),
+    hasBetas: operation.hasBetas,
     removeMembers: [...operation.removeMembers],
     ...(operation.translation === null
       ? {}
@@ -192,6 +193,7 @@ function routeFromWire(wire: WireRoute): ResolvedRoute[] {
       auth,
       defaultHeaders: new Map(Object.entries(wire.defaultHeaders)),
       allowHeaders: wire.allowHeaders,
+      betas: wire.betas === undefined ? null : betasFromWire(wire.betas),
       deadToken: wire.deadToken.map(({ status, when, unless }) => ({ status, when, unless })),
     },
   ]
@@ -228,7 +230,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
             },
       dropQuery: wire.dropQuery,
       keepQuery: wire.keepQuery,
-      betas: wire.betas === undefined ? null : betasFromWire(wire.betas),
+      hasBetas: wire.hasBetas,
       removeMembers: wire.removeMembers,
       translation:
         wire.translation === undefined

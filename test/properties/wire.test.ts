@@ -27,16 +27,7 @@ const operation: fc.Arbitrary<Operation> = fc.record({
   removeMembers: fc.array(text, { maxLength: 3 }),
   dropQuery: fc.array(text, { maxLength: 3 }),
   keepQuery: fc.array(text, { maxLength: 3 }),
-  betas: fc.option(
-    fc.record({
-      allow: fc.array(text, { maxLength: 3 }),
-      carrier: fc.constantFrom('header' as const, 'body' as const),
-      members: fc.array(fc.record({ path: text, betas: fc.array(text, { maxLength: 2 }) }), {
-        maxLength: 2,
-      }),
-      refusals: fc.array(text, { maxLength: 2 }),
-    }),
-  ),
+  hasBetas: fc.boolean(),
   translation: fc.option(fc.record({ name: text, options: texts })),
 })
 const route: fc.Arbitrary<ResolvedRoute> = fc.record({
@@ -58,6 +49,16 @@ const route: fc.Arbitrary<ResolvedRoute> = fc.record({
   ),
   defaultHeaders: texts,
   allowHeaders: fc.array(text, { maxLength: 3 }),
+  betas: fc.option(
+    fc.record({
+      allow: fc.array(text, { maxLength: 3 }),
+      carrier: fc.constantFrom('header' as const, 'body' as const),
+      members: fc.array(fc.record({ path: text, betas: fc.array(text, { maxLength: 2 }) }), {
+        maxLength: 2,
+      }),
+      refusals: fc.array(text, { maxLength: 2 }),
+    }),
+  ),
   deadToken: fc.array(
     fc.record({
       status: fc.integer({ min: 100, max: 599 }),
