@@ -23,7 +23,11 @@ import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 const LOOKS = /^(Get|List|Health|Watch)/
 
 /** Routers and supervisors call these; what they leave is the line of the mint that may follow. */
-const BY_ROUTERS = ['ReportRejectedToken', 'ConnectSupervisor', 'RelayStream', 'PushSandboxLogs']
+const BY_ROUTERS = [
+  ...['ReportRejectedToken', 'ConnectSupervisor', 'RelayStream', 'PushSandboxLogs'],
+  ...['IssueSandboxToken', 'RefreshSandboxToken', 'ReportPolicyStatus', 'ReportMainProcessExit'],
+  'SubmitPolicyAnalysis',
+]
 
 const SERVICES = [OpenShell, Inference, Delivery, Doctor]
 
@@ -37,6 +41,8 @@ interface Step {
 }
 
 const { method } = OpenShell
+
+const TRUE = { value: { case: 'boolValue', value: true } }
 
 const STORY: readonly Step[] = [
   {
@@ -101,6 +107,31 @@ const STORY: readonly Step[] = [
     method: Inference.method.deleteInferenceRoute,
     request: () => ({}),
     line: { event: 'audit.route.delete', route: 'inference.local', outcome: 'unchanged' },
+  },
+  {
+    method: method.attachSandboxProvider,
+    request: () => ({ sandboxName: 's', providerName: 'oa' }),
+    line: { event: 'audit.sandbox_provider.attach', sandbox: 's', provider: 'oa' },
+  },
+  {
+    method: method.attachSandboxProvider,
+    request: () => ({ sandboxName: 's', providerName: 'oa' }),
+    line: { event: 'audit.sandbox_provider.attach', provider: 'oa', outcome: 'unchanged' },
+  },
+  {
+    method: method.detachSandboxProvider,
+    request: () => ({ sandboxName: 's', providerName: 'oa' }),
+    line: { event: 'audit.sandbox_provider.detach', sandbox: 's', provider: 'oa' },
+  },
+  {
+    method: method.updateConfig,
+    request: () => ({ global: true, settingKey: 'ocsf_json_enabled', settingValue: TRUE }),
+    line: { event: 'audit.config.update', setting: 'ocsf_json_enabled', workspace: '' },
+  },
+  {
+    method: method.updateConfig,
+    request: () => ({ name: 's', policy: { version: 1 } }),
+    line: { event: 'audit.config.update', sandbox: 's' },
   },
   {
     method: method.createWorkspace,

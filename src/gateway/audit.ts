@@ -20,6 +20,9 @@ export type AuditAction =
   | 'sandbox.create'
   | 'sandbox.delete'
   | 'sandbox_token.create'
+  | 'sandbox_provider.attach'
+  | 'sandbox_provider.detach'
+  | 'config.update'
   | 'workspace.create'
   | 'workspace.delete'
   | 'workspace_member.add'
@@ -42,6 +45,7 @@ interface AuditSubject {
   readonly model?: string
   readonly sandbox?: string
   readonly member?: string
+  readonly setting?: string
   /** The version of the provider or route that was written. */
   readonly version?: number
   /** The token's number. */

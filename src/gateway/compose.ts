@@ -1,5 +1,5 @@
 import type { RequestListener } from 'node:http'
-import type { ProviderRecord } from '../core/provider.ts'
+import type { ProviderRecord, SandboxRecord } from '../core/provider.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
 import {
   type CredentialRefresher,
@@ -19,6 +19,7 @@ import type { Tracer } from '../system/trace.ts'
 import type { Vitals } from '../system/vitals.ts'
 import type { Audit } from './audit.ts'
 import { buildBundle } from './bundle-builder.ts'
+import { configRpcs } from './config-service.ts'
 import { createDelivery } from './delivery.ts'
 import { deliveryRpcs } from './delivery-service.ts'
 import { doctorRpcs } from './doctor-service.ts'
@@ -34,8 +35,11 @@ import { refreshRpcs } from './refresh-service.ts'
 import { traceRefreshes } from './refresh-traces.ts'
 import { createReporting } from './reporting.ts'
 import type { Rpc } from './rpc.ts'
+import { sandboxProviderRpcs } from './sandbox-provider-service.ts'
 import { sandboxRpcs } from './sandbox-service.ts'
 import { watchStore } from './store-watch.ts'
+import { supervisorRpcs } from './supervisor-service.ts'
+import { supervisorStreamRpcs } from './supervisor-streams.ts'
 import { workspaceRpcs } from './workspace-service.ts'
 
 /** The outside world of a gateway. */
@@ -126,13 +130,9 @@ export async function composeGateway(
     ...refreshRpcs({ store, clock, task, delivery, onChange }),
     ...doctorRpcs({ ...deps, rules }),
     ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
-    ...workspaceRpcs(deps),
-    ...sandboxRpcs({
-      ...deps,
-      onDelete(sandbox) {
-        identity.forget(sandbox.id)
-        delivery.dismiss(sandbox)
-      },
+    ...sandboxSideRpcs({ ...deps, rules }, sandbox => {
+      identity.forget(sandbox.id)
+      delivery.dismiss(sandbox)
     }),
     ...deliveryRpcs({
       ...{ store, clock, log, delivery, task, identity, stopping },
@@ -154,6 +154,27 @@ export async function composeGateway(
       ])
     },
   }
+}
+
+/** The methods for sandboxes, for what they belong to, and for their supervisors. */
+function sandboxSideRpcs(
+  deps: SandboxDeps,
+  onDelete: (sandbox: SandboxRecord) => void,
+): readonly Rpc[] {
+  return [
+    ...workspaceRpcs(deps),
+    ...configRpcs(deps),
+    ...sandboxRpcs({ ...deps, onDelete }),
+    ...sandboxProviderRpcs(deps),
+    ...supervisorRpcs(deps),
+    ...supervisorStreamRpcs(deps),
+  ]
+}
+
+type SandboxDeps = GatewayDeps & {
+  readonly identity: Identity
+  readonly stopping: AbortSignal
+  readonly rules: ProviderRules
 }
 
 /** One refresher a type, because a refresher remembers what it learnt of the vendor's clock. */

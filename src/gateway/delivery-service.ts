@@ -12,7 +12,7 @@ import { Delivery as DeliveryMethods } from '../wire/gen/openshell/delivery/v1/d
 import type { Delivery } from './delivery.ts'
 import type { Identity } from './identity.ts'
 import { changeRpc, type Rpc, sandboxRpc, sandboxStreamRpc } from './rpc.ts'
-import { requireSandbox } from './sandbox-service.ts'
+import { requireSandbox } from './sandbox-change.ts'
 
 /** Routers shorten what the vendor said, but a router is no friend. */
 const REASON_CHARS_MAX = 200
@@ -58,7 +58,7 @@ export function deliveryRpcs(deps: DeliveryServiceDeps): readonly Rpc[] {
       const { sandboxName, workspace } = request
       note({ workspace, sandbox: sandboxName })
       const sandbox = await requireSandbox(deps.store, workspace, sandboxName)
-      const token = await deps.identity.issueSandboxToken(sandbox)
+      const token = await deps.identity.issueSandboxToken(sandbox, null)
       note({ workspace: sandbox.workspace })
       return { token: token.reveal(), sandboxId: sandbox.id }
     }),

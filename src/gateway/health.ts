@@ -4,6 +4,19 @@ import { ServiceStatus } from '../wire/gen/openshell/v1/health_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import { adminRpc, openRpc, type Rpc } from './rpc.ts'
 
+/** Who calls a gateway that asks for no token; the words are OpenShell's. */
+const LOCAL_DEV = {
+  subject: 'unauthenticated-local-dev',
+  displayName: '',
+  identityProvider: 'local_dev',
+}
+
+const TOKEN_HOLDER = {
+  subject: 'admin',
+  displayName: 'Administrator',
+  identityProvider: 'admin-token',
+}
+
 /** What health tells. */
 export interface Health {
   readonly version: string
@@ -38,12 +51,10 @@ export function healthRpcs(health: Health): readonly Rpc[] {
       status: await status(),
       gatewayVersion: health.version,
     })),
-    adminRpc(method.getCurrentUser, async () => ({
-      subject: 'admin',
-      displayName: 'Administrator',
+    adminRpc(method.getCurrentUser, async (_request, { isLocalDev }) => ({
+      ...(isLocalDev ? LOCAL_DEV : TOKEN_HOLDER),
       roles: ['openshell-user', 'openshell-admin'],
       scopes: ['openshell:all'],
-      identityProvider: 'admin-token',
     })),
   ]
 }

@@ -141,7 +141,7 @@ test('a sandbox is remembered for ten seconds, and not a moment longer than it i
   const newCaller = async (name: string) => {
     const sandbox = { id: `id-${name}`, workspace: 'default', name, createdAtMs: 0 }
     await store.createSandbox(bareSandbox(sandbox))
-    const token = await identity.issueSandboxToken(sandbox)
+    const token = await identity.issueSandboxToken(sandbox, null)
     const call = () => identity.authenticate(`Bearer ${token.reveal()}`)
     return { call, sandbox, remove: () => store.deleteSandbox('default', name) }
   }

@@ -17,18 +17,28 @@ import { createNewest } from './newest.ts'
 /** Tokens and sandboxes remembered, so that a poll costs neither a signature check nor the store. */
 const REMEMBERED_MAX = 50_000
 
+/** A token is taken for so much longer than it says, because clocks differ. */
+const LEEWAY_SECONDS = 60
+
 const SUBJECT_PREFIX = 'spiffe://openshell/sandbox/'
 
 /** Who calls. `open` is a caller without a credential. */
 export type Principal =
   | { readonly kind: 'open' }
-  | { readonly kind: 'admin' }
+  | {
+      readonly kind: 'admin'
+      /** Brought no token, to a gateway that asks for none. */
+      readonly isLocalDev: boolean
+    }
   | { readonly kind: 'sandbox'; readonly sandbox: SandboxRecord }
 
 /** Issues and reads the gateway's own credentials. */
 export interface Identity {
-  /** A sandbox's token: a JWT signed with Ed25519. It holds until the sandbox is deleted. */
-  issueSandboxToken(sandbox: SandboxRecord): Promise<Secret>
+  /**
+   * A sandbox's token: a JWT signed with Ed25519, good until the instant, and in any case no longer
+   * than the sandbox is there.
+   */
+  issueSandboxToken(sandbox: SandboxRecord, expiresAtMs: number | null): Promise<Secret>
   /**
    * Reads an `authorization` header.
    *
@@ -72,8 +82,10 @@ export async function openIdentity(deps: {
     const nowMs = deps.clock.nowMs()
     const known = verified.get(place)
     if (known !== undefined && nowMs < known.expiresAtMs) return known.sandboxId
-    const { payload } = await jwtVerify(token, publicKey, {
+    const { payload, protectedHeader } = await jwtVerify(token, publicKey, {
       algorithms: ['EdDSA'],
+      typ: 'JWT',
+      clockTolerance: LEEWAY_SECONDS,
       issuer: gateway,
       audience: gateway,
       currentDate: new Date(nowMs),
@@ -81,30 +93,34 @@ export async function openIdentity(deps: {
       if (!(cause instanceof errors.JOSEError)) throw cause
       throw new AppError('unauthenticated', 'The token is not one of this gateway', { cause })
     })
-    const sandboxId = payload.sub?.startsWith(SUBJECT_PREFIX)
-      ? payload.sub.slice(SUBJECT_PREFIX.length)
-      : ''
-    verified.set(place, { sandboxId, expiresAtMs: (payload.exp ?? Infinity) * 1_000 })
+    const sandboxId = String(payload.sandbox_id)
+    if (protectedHeader.kid !== keyId || payload.sub !== `${SUBJECT_PREFIX}${sandboxId}`) {
+      throw new AppError('unauthenticated', 'The token is not one of this gateway')
+    }
+    const expiresAtMs = ((payload.exp ?? Infinity) + LEEWAY_SECONDS) * 1_000
+    verified.set(place, { sandboxId, expiresAtMs })
     return sandboxId
   }
 
   return {
-    async issueSandboxToken(sandbox) {
-      const token = await new SignJWT({ sandbox_id: sandbox.id })
+    async issueSandboxToken(sandbox, expiresAtMs) {
+      const jwt = new SignJWT({ sandbox_id: sandbox.id })
         .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid: keyId })
         .setSubject(`${SUBJECT_PREFIX}${sandbox.id}`)
         .setIssuer(gateway)
         .setAudience(gateway)
         .setIssuedAt(Math.floor(deps.clock.nowMs() / 1_000))
-        .sign(privateKey)
-      return new Secret(token)
+      if (expiresAtMs !== null) jwt.setExpirationTime(Math.floor(expiresAtMs / 1_000))
+      return new Secret(await jwt.sign(privateKey))
     },
     async authenticate(authorization) {
-      if (authorization === null) return { kind: deps.isAuthRequired ? 'open' : 'admin' }
+      if (authorization === null) {
+        return deps.isAuthRequired ? { kind: 'open' } : { kind: 'admin', isLocalDev: true }
+      }
       const token = /^Bearer (\S+)$/i.exec(authorization)?.[1]
       if (token === undefined) throw new AppError('unauthenticated', 'Expected "Bearer TOKEN"')
       const tokenDigest = digest(token)
-      if (timingSafeEqual(tokenDigest, adminDigest)) return { kind: 'admin' }
+      if (timingSafeEqual(tokenDigest, adminDigest)) return { kind: 'admin', isLocalDev: false }
       const sandbox = await sandboxes.find(await sandboxIdOf(token, tokenDigest))
       if (sandbox !== null) return { kind: 'sandbox', sandbox }
       throw new AppError('not_found', 'The sandbox of this token was deleted')

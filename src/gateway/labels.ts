@@ -3,6 +3,7 @@ import { AppError } from '../core/errors.ts'
 const LABELS_MAX = 64
 const KEY_CHARS_MAX = 317
 const VALUE_CHARS_MAX = 63
+const ANNOTATIONS_BYTES_MAX = 262_144
 
 /** Kubernetes' rules for labels, which OpenShell takes over; no quotes, so that a selector can find them. */
 const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/
@@ -16,6 +17,20 @@ export function checkLabels(labels: Readonly<Record<string, string>>): ReadonlyM
   }
   for (const [key, value] of entries) checkLabel(key, value)
   return new Map(entries)
+}
+
+/** Checks the annotations of a request: their values are free. */
+export function checkAnnotations(
+  annotations: Readonly<Record<string, string>>,
+): ReadonlyMap<string, string> {
+  const entries = Object.entries(annotations)
+  for (const [key] of entries) checkLabel(key, '')
+  const bytes = entries.reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0)
+  if (bytes <= ANNOTATIONS_BYTES_MAX) return new Map(entries)
+  throw new AppError(
+    'invalid_argument',
+    `Annotations are longer than ${ANNOTATIONS_BYTES_MAX} bytes together`,
+  )
 }
 
 /** Parses a selector: `KEY=VALUE` separated by commas, all of which must hold; '' selects everything. */

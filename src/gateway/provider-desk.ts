@@ -17,6 +17,7 @@ import {
   servingWords,
   tell,
 } from './first-mint.ts'
+import { refuseCollisionsOf } from './provider-environment.ts'
 import { changed, type ProviderReceipt, receiptOf, taken } from './provider-receipt.ts'
 import { changeSingleUse, createSingleUse } from './single-use.ts'
 import { uuid } from './uuid.ts'
@@ -78,6 +79,7 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
       if (isSameContent(provider, next)) {
         return keepStanding(deps, { provider, credential: found ?? null })
       }
+      await refuseCollisionsOf(deps, { ...provider, ...next })
       return telling(deps, provider, () => change(deps, { type, provider, next, found }, wish))
     },
   }

@@ -151,7 +151,8 @@ function receiptToWire({ provider, credential, warning }: ProviderReceipt): Prov
   })
 }
 
-function providerToWire(provider: ProviderRecord): Provider {
+/** A provider as the wire has it, without a value of a credential. */
+export function providerToWire(provider: ProviderRecord): Provider {
   return create(ProviderSchema, {
     metadata: {
       id: provider.id,

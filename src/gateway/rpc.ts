@@ -1,6 +1,7 @@
 import {
   type DescMessage,
   type DescMethodBiDiStreaming,
+  type DescMethodClientStreaming,
   type DescMethodUnary,
   fromBinary,
   type Message,
@@ -9,6 +10,7 @@ import {
 } from '@bufbuild/protobuf'
 import type {
   handleBidiStreamingCall,
+  handleClientStreamingCall,
   handleUnaryCall,
   Metadata,
   Server,
@@ -47,14 +49,18 @@ export function openRpc<I extends DescMessage, O extends DescMessage>(
 /** A method by which administrators look at something. What changes anything is a {@link changeRpc}. */
 export function adminRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
-  answer: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
+  answer: (request: MessageShape<I>, admin: Admin) => Promise<MessageInitShape<O>>,
 ): Rpc {
   return unaryRpc(method, async (request, { caller, store }) => {
-    requireAdmin(await caller())
+    const admin = requireAdmin(await caller())
     await requireWorkspace(store, request)
-    return answer(request)
+    return answer(request, admin)
   })
 }
+
+/** Callers that showed who they are. */
+type Admin = Extract<Principal, { kind: 'admin' }>
+type Authenticated = Exclude<Principal, { kind: 'open' }>
 
 /** Adds to the audit line of the call under way; what is known early stands in a refused one too. */
 export type Note = (note: Partial<Omit<AuditEntry, 'what' | 'who'>>) => void
@@ -65,28 +71,64 @@ export function changeRpc<I extends DescMessage, O extends DescMessage>(
   what: AuditAction,
   answer: (request: MessageShape<I>, note: Note) => Promise<MessageInitShape<O>>,
 ): Rpc {
-  return unaryRpc(method, async (request, { caller, store, audit }) => {
+  return auditedRpc(method, what, (request, { caller, note }) => {
+    requireAdmin(caller)
+    return answer(request, note)
+  })
+}
+
+/**
+ * A method by which an administrator changes something, or a sandbox something of its own; which of it
+ * a sandbox may change is for the method to judge. Each call leaves one audit line.
+ */
+export function sharedChangeRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  what: AuditAction,
+  answer: (
+    request: MessageShape<I>,
+    call: { readonly caller: Authenticated; readonly note: Note },
+  ) => Promise<MessageInitShape<O>>,
+): Rpc {
+  return auditedRpc(method, what, (request, { caller, note }) =>
+    answer(request, { caller: caller.kind === 'sandbox' ? caller : requireAdmin(caller), note }),
+  )
+}
+
+function auditedRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  what: AuditAction,
+  answer: (
+    request: MessageShape<I>,
+    call: { readonly caller: Principal; readonly note: Note },
+  ) => Promise<MessageInitShape<O>>,
+): Rpc {
+  return unaryRpc(method, async (request, call) => {
     let entry: AuditEntry = { what, who: 'unknown', outcome: 'done' }
     const note: Note = more => {
       entry = { ...entry, ...more }
     }
     try {
-      const principal = await caller()
-      entry = { ...entry, who: nameOfCaller(principal) }
-      requireAdmin(principal)
-      if ('workspace' in request) note({ workspace: String(request.workspace) })
-      await requireWorkspace(store, request)
-      return await answer(request, note)
+      const caller = await call.caller()
+      entry = { ...entry, who: nameOfCaller(caller) }
+      // Others are told no more than that they may not call.
+      if (caller.kind === 'admin') {
+        if ('workspace' in request) note({ workspace: String(request.workspace) })
+        await requireWorkspace(call.store, request)
+      }
+      return await answer(request, { caller, note })
     } catch (error) {
       note(refusalOf(error))
       throw error
     } finally {
-      audit(entry)
+      call.audit(entry)
     }
   })
 }
 
-/** A method for routers: the caller is a sandbox. */
+/**
+ * A method for routers and supervisors: the caller is a sandbox. A request that names a sandbox names
+ * the caller itself, or is refused.
+ */
 export function sandboxRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   answer: (
@@ -94,9 +136,21 @@ export function sandboxRpc<I extends DescMessage, O extends DescMessage>(
     sandbox: SandboxRecord,
   ) => Promise<MessageInitShape<O> | EncodedMessage>,
 ): Rpc {
-  return unaryRpc(method, async (request, { caller }) =>
-    answer(request, requireSandbox(await caller())),
-  )
+  return unaryRpc(method, async (request, { caller }) => {
+    const sandbox = requireSandbox(await caller())
+    if ('sandboxId' in request) requireOwn(sandbox, request.sandboxId)
+    return answer(request, sandbox)
+  })
+}
+
+/**
+ * Throws `permission_denied` when a sandbox names another than itself: what is a sandbox's own is not
+ * found by guessing ids.
+ */
+export function requireOwn(sandbox: SandboxRecord, id: unknown): void {
+  if (id === sandbox.id) return
+  if (id === '') throw new AppError('invalid_argument', 'The id of the sandbox is missing')
+  throw new AppError('permission_denied', 'A sandbox may ask for nothing but its own')
 }
 
 /** A sandbox's stream, as grpc-js hands it over; what is written may be encoded already. */
@@ -128,6 +182,45 @@ export function sandboxStreamRpc<I extends DescMessage, O extends DescMessage>(
       message => message.bytes,
       bytes => fromBinary(method.input, bytes),
       'bidi',
+    )
+  }
+}
+
+/** What becomes of the messages that a sandbox streams in; `take` may refuse one. */
+interface Sink<I, O> {
+  take(message: I): void
+  finish(): O
+}
+
+/** A stream into the gateway, with one answer at its end. */
+export function sandboxInputRpc<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodClientStreaming<I, O>,
+  open: (sandbox: SandboxRecord) => Sink<MessageShape<I>, MessageInitShape<O>>,
+): Rpc {
+  return (server, deps) => {
+    const accept: handleClientStreamingCall<MessageShape<I>, MessageInitShape<O>> = (
+      call,
+      callback,
+    ) => {
+      const read = async (): Promise<MessageInitShape<O>> => {
+        const sink = open(requireSandbox(await callerOf(deps, call.metadata)))
+        for await (const message of call) sink.take(message)
+        return sink.finish()
+      }
+      read().then(
+        response => callback(null, response),
+        (error: unknown) => {
+          logRefusal(deps.log, methodPath(method), error)
+          callback(toStatus(error))
+        },
+      )
+    }
+    server.register(
+      methodPath(method),
+      accept,
+      message => encodeMessage(method.output, message),
+      bytes => fromBinary(method.input, bytes),
+      'clientStream',
     )
   }
 }
@@ -172,8 +265,8 @@ async function callerOf(deps: RpcDeps, metadata: Metadata): Promise<Principal> {
   return deps.identity.authenticate(authorization === undefined ? null : authorization.toString())
 }
 
-function requireAdmin(caller: Principal): void {
-  if (caller.kind === 'admin') return
+function requireAdmin(caller: Principal): Admin {
+  if (caller.kind === 'admin') return caller
   if (caller.kind === 'sandbox') {
     throw new AppError('permission_denied', 'A sandbox may not administer the gateway')
   }
@@ -200,7 +293,7 @@ async function requireWorkspace(store: RpcDeps['store'], request: Message): Prom
 function requireSandbox(caller: Principal): SandboxRecord {
   if (caller.kind === 'sandbox') return caller.sandbox
   if (caller.kind === 'admin') {
-    throw new AppError('permission_denied', 'Only a sandbox may fetch a bundle')
+    throw new AppError('permission_denied', 'Only a sandbox may call this')
   }
   throw new AppError('unauthenticated', 'The gateway needs a sandbox token')
 }

@@ -1,13 +1,21 @@
 import { create } from '@bufbuild/protobuf'
-import { AppError } from '../core/errors.ts'
 import type { SandboxRecord } from '../core/provider.ts'
-import { bareSandbox } from '../core/sandbox.ts'
+import { bareSandbox, type FullSandbox } from '../core/sandbox.ts'
+import type { ProviderRules } from '../providers/provider-type.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Random } from '../system/random.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
-import { type Sandbox, SandboxPhase, SandboxSchema } from '../wire/gen/openshell/v1/sandbox_pb.ts'
+import {
+  type CreateSandboxRequest,
+  SandboxSpecSchema,
+} from '../wire/gen/openshell/v1/sandbox_pb.ts'
+import { checkAnnotations, checkLabels, parseSelector } from './labels.ts'
+import { nextPolicy } from './policy.ts'
 import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
+import { requireSandbox } from './sandbox-change.ts'
+import { checkAttachable } from './sandbox-provider-service.ts'
+import { sandboxToWire, specToBytes } from './sandbox-wire.ts'
 import { uuid } from './uuid.ts'
 import { checkName, checkPage, checkWorkspace } from './validate.ts'
 
@@ -16,6 +24,7 @@ export interface SandboxServiceDeps {
   readonly store: Store
   readonly clock: Clock
   readonly random: Random
+  readonly rules: ProviderRules
   readonly onDelete: (sandbox: SandboxRecord) => void
 }
 
@@ -23,16 +32,11 @@ export interface SandboxServiceDeps {
 export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
   const { method } = OpenShell
   return [
-    changeRpc(method.createSandbox, 'sandbox.create', async ({ name, workspace }, note) => {
-      note({ sandbox: name, workspace })
-      const id = uuid(deps.random)
-      const sandbox = bareSandbox({
-        id,
-        workspace: checkWorkspace(workspace),
-        name: name === '' ? `sandbox-${id.slice(0, 8)}` : checkName(name, 'sandbox'),
-        createdAtMs: deps.clock.nowMs(),
-      })
+    changeRpc(method.createSandbox, 'sandbox.create', async (request, note) => {
+      note({ sandbox: request.name, workspace: request.workspace })
+      const sandbox = wanted(deps, request)
       note({ sandbox: sandbox.name, workspace: sandbox.workspace })
+      await checkAttachable(deps, sandbox)
       await deps.store.createSandbox(sandbox)
       return { sandbox: sandboxToWire(sandbox) }
     }),
@@ -41,7 +45,8 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
     })),
     adminRpc(method.listSandboxes, async request => {
       const workspace = request.allWorkspaces ? null : checkWorkspace(request.workspace)
-      const sandboxes = await deps.store.listSandboxes(workspace, new Map(), checkPage(request))
+      const labels = parseSelector(request.labelSelector)
+      const sandboxes = await deps.store.listSandboxes(workspace, labels, checkPage(request))
       return { sandboxes: sandboxes.map(sandboxToWire) }
     }),
     changeRpc(method.deleteSandbox, 'sandbox.delete', async ({ name, workspace }, note) => {
@@ -58,28 +63,22 @@ export function sandboxRpcs(deps: SandboxServiceDeps): readonly Rpc[] {
   ]
 }
 
-/** Finds a sandbox by name. Throws `not_found`. */
-export async function requireSandbox(
-  store: Store,
-  workspace: string,
-  name: string,
-): Promise<SandboxRecord> {
-  const sandbox = await store.getSandbox(checkWorkspace(workspace), name)
-  if (sandbox !== null) return sandbox
-  throw new AppError('not_found', `Sandbox "${name}" does not exist`, {
-    hint: "See 'openshell sandbox list'",
+/** The sandbox that a request describes. */
+function wanted(deps: SandboxServiceDeps, request: CreateSandboxRequest): FullSandbox {
+  const { name, workspace, spec = create(SandboxSpecSchema) } = request
+  const id = uuid(deps.random)
+  const bare = bareSandbox({
+    id,
+    workspace: checkWorkspace(workspace),
+    name: name === '' ? `sandbox-${id.slice(0, 8)}` : checkName(name, 'sandbox'),
+    createdAtMs: deps.clock.nowMs(),
   })
-}
-
-function sandboxToWire(sandbox: SandboxRecord): Sandbox {
-  return create(SandboxSchema, {
-    metadata: {
-      id: sandbox.id,
-      name: sandbox.name,
-      workspace: sandbox.workspace,
-      createdAtMs: BigInt(sandbox.createdAtMs),
-      resourceVersion: 1n,
-    },
-    status: { sandboxName: sandbox.name, phase: SandboxPhase.READY },
-  })
+  return {
+    ...bare,
+    labels: checkLabels(request.labels),
+    annotations: checkAnnotations(request.annotations),
+    spec: specToBytes(spec),
+    policy: spec.policy === undefined ? null : nextPolicy(null, spec.policy),
+    providers: [...new Set(spec.providers)],
+  }
 }

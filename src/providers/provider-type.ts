@@ -96,6 +96,14 @@ export interface ProviderType {
    * work.
    */
   readonly route: (provider: ProviderRecord, modelId: string, rules: ProviderRules) => ProviderRoute
+  /**
+   * Variables, none of them secret, in which agents with a client of their own look for the provider's
+   * place; absent when there are none. Throws `AppError` when the configuration cannot work.
+   */
+  readonly agentConfig?: (
+    provider: ProviderRecord,
+    rules: ProviderRules,
+  ) => ReadonlyMap<string, string>
   /** What the API's refusals mean, beyond what their status says; absent when that is all. */
   readonly probeRules?: readonly ProbeRule[]
 }

@@ -301,7 +301,7 @@ function pretendIdentity({ sandboxes }: Ledger): Identity {
     issueSandboxToken: async sandbox => new Secret(sandbox.id),
     async authenticate(authorization) {
       const token = (authorization ?? '').replace('Bearer ', '')
-      if (token === 'admin') return { kind: 'admin' }
+      if (token === 'admin') return { kind: 'admin', isLocalDev: false }
       const sandbox = sandboxes.get(token)
       if (sandbox !== undefined) return { kind: 'sandbox', sandbox }
       throw new AppError('not_found', 'The sandbox of this token was deleted')
