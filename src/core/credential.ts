@@ -53,6 +53,39 @@ export interface Credential {
   readonly claimedFrom: string
 }
 
+/** How a credential stands: what can be told of it, and nothing that opens anything. */
+export type Standing = Pick<
+  Credential,
+  | 'providerId'
+  | 'key'
+  | 'version'
+  | 'generation'
+  | 'dueAtMs'
+  | 'lastRefreshAtMs'
+  | 'consecutiveFailures'
+  | 'failure'
+  | 'failingSinceMs'
+  | 'isDisabled'
+> & { readonly token: Pick<AccessToken, 'issuedAtMs' | 'expiresAtMs'> | null }
+
+/** How a credential stands, apart from the credential. */
+export function standingOf(credential: Standing): Standing {
+  const { token } = credential
+  return {
+    providerId: credential.providerId,
+    key: credential.key,
+    version: credential.version,
+    generation: credential.generation,
+    token: token === null ? null : { issuedAtMs: token.issuedAtMs, expiresAtMs: token.expiresAtMs },
+    dueAtMs: credential.dueAtMs,
+    lastRefreshAtMs: credential.lastRefreshAtMs,
+    consecutiveFailures: credential.consecutiveFailures,
+    failure: credential.failure,
+    failingSinceMs: credential.failingSinceMs,
+    isDisabled: credential.isDisabled,
+  }
+}
+
 /** What a person sees of a credential's life. */
 export type CredentialState =
   | 'pending'
@@ -84,7 +117,7 @@ export interface Transition {
  * good · `expired` no good token, retrying · `failed` permanent, needs a person · `disabled` off.
  */
 export function stateOf(
-  credential: Credential,
+  credential: Standing,
   nowMs: number,
   options: { readonly isRefreshing: boolean },
 ): CredentialState {

@@ -85,10 +85,12 @@ export async function composeGateway(
   outside: GatewayDeps & { readonly identity: Identity; readonly stopping: AbortSignal },
   config: CompositionConfig,
 ): Promise<Composition> {
-  const store = watchStore(outside.store, () => metrics.storeTrouble())
+  const store = watchStore(outside.store, {
+    onTrouble: () => metrics.storeTrouble(),
+    onCredentials: rows => task.seen(rows),
+  })
   const deps = { ...outside, store }
-  const { clock, log, identity, stopping } = deps
-  const { rules } = config
+  const { clock, log, identity, stopping, rules } = { ...deps, ...config }
   const refresherOf = createRefresherTable({ ...deps, rules })
   const delivery = createDelivery({
     build: place => buildBundle({ store, clock, rules }, place),
@@ -141,7 +143,6 @@ export async function composeGateway(
   ]
   // What others change while this one begins is told when it runs.
   const since = await store.readChanges()
-  await reporting.begin()
   return {
     rpcs,
     http: createHttp({ health, metrics, log }),
@@ -150,6 +151,7 @@ export async function composeGateway(
       await Promise.all([
         task.run(stopping),
         delivery.run(stopping),
+        reporting.begin(),
         followOtherGateways(others, since, stopping),
       ])
     },

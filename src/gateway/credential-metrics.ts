@@ -1,10 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import {
-  type AccessToken,
-  type Credential,
-  type CredentialState,
-  stateOf,
-} from '../core/credential.ts'
+import { type CredentialState, type Standing, standingOf, stateOf } from '../core/credential.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { RefreshEvent } from '../refresh/attempt.ts'
 import type { Clock } from '../system/clock.ts'
@@ -31,7 +26,7 @@ const STATES: readonly CredentialState[] = [
 /** The numbers of the credentials' lives. What depends on time is worked out at each scrape. */
 export interface CredentialMetrics {
   /** A provider's credentials as they stand in the store; none of one that is gone. */
-  stand(provider: Named, credentials: readonly Credential[]): void
+  stand(provider: Named, credentials: readonly Standing[]): void
   /** A provider that was deleted. */
   gone(providerId: string): void
   /** The providers of a workspace, or of all, that have numbers. */
@@ -45,12 +40,14 @@ export interface CredentialMetrics {
 /** What a provider is called; its content does not matter here. */
 type Named = Pick<ProviderRecord, 'id' | 'workspace' | 'name'>
 
+type Life = NonNullable<Standing['token']>
+
 type Labels = Readonly<Record<string, string>>
 
 /** What is known of one provider. Its counters go with it, so that no series outlives it. */
 interface Ledger {
   readonly labels: Labels
-  credential: Credential
+  credential: Standing
   readonly attempts: Map<string, { readonly labels: Labels; count: number }>
   lives: number
   rejections: number
@@ -61,7 +58,7 @@ export function createCredentialMetrics(
   registers: Registry[],
   deps: {
     readonly clock: Clock
-    readonly isRefreshing: (credential: Credential) => boolean
+    readonly isRefreshing: (credential: Standing) => boolean
   },
 ): CredentialMetrics {
   const ledgers = new Map<string, Ledger>()
@@ -76,7 +73,7 @@ export function createCredentialMetrics(
   gaugeTimes(registers, ledgers, deps.clock)
   countAttempts(registers, ledgers)
 
-  const take = (provider: Named, credential: Credential): void => {
+  const take = (provider: Named, credential: Standing): void => {
     const known = ledgers.get(provider.id)
     if (known === undefined) ledgers.set(provider.id, openLedger(provider, credential))
     // What was read before the last write may come after it.
@@ -109,21 +106,28 @@ export function createCredentialMetrics(
   }
 }
 
-function openLedger({ workspace, name }: Named, credential: Credential): Ledger {
+function openLedger({ workspace, name }: Named, credential: Standing): Ledger {
   const labels = { workspace, provider: name }
-  return { labels, credential, attempts: new Map(), lives: 0, rejections: 0 }
+  return {
+    labels,
+    credential: standingOf(credential),
+    attempts: new Map(),
+    lives: 0,
+    rejections: 0,
+  }
 }
 
-function renew(ledger: Ledger, credential: Credential): void {
+function renew(ledger: Ledger, credential: Standing): void {
   const { generation, token } = ledger.credential
   if (token !== null && credential.token !== null && credential.generation > generation) {
     ledger.lives += lifeShare(token, credential.token.issuedAtMs)
   }
-  ledger.credential = credential
+  // Without the token itself, which is no business of a number.
+  ledger.credential = standingOf(credential)
 }
 
 /** How much of its life a token had lived at an instant, at most 1. */
-function lifeShare({ issuedAtMs, expiresAtMs }: AccessToken, atMs: number): number {
+function lifeShare({ issuedAtMs, expiresAtMs }: Life, atMs: number): number {
   const lifeMs = Math.max(expiresAtMs - issuedAtMs, 1)
   return Math.min(Math.max((atMs - issuedAtMs) / lifeMs, 0), 1)
 }
@@ -148,9 +152,9 @@ function* listed(ledgers: ReadonlyMap<string, Ledger>): Iterable<Ledger> {
 function gaugeStates(
   registers: Registry[],
   ledgers: ReadonlyMap<string, Ledger>,
-  deps: { readonly clock: Clock; readonly isRefreshing: (credential: Credential) => boolean },
+  deps: { readonly clock: Clock; readonly isRefreshing: (credential: Standing) => boolean },
 ): void {
-  const stateNow = (credential: Credential): CredentialState =>
+  const stateNow = (credential: Standing): CredentialState =>
     stateOf(credential, deps.clock.nowMs(), { isRefreshing: deps.isRefreshing(credential) })
   new Gauge({
     name: 'openshell_credential_state',
@@ -186,7 +190,7 @@ function gaugeTimes(
     options: {
       readonly help: string
       /** Null where there is nothing to say. */
-      readonly valueOf: (credential: Credential, nowMs: number) => number | null
+      readonly valueOf: (credential: Standing, nowMs: number) => number | null
     },
   ): void => {
     new Gauge({

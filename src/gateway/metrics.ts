@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Credential } from '../core/credential.ts'
+import type { Standing } from '../core/credential.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Tracer } from '../system/trace.ts'
 import type { Vitals } from '../system/vitals.ts'
@@ -25,7 +25,7 @@ export interface MetricsDeps {
   readonly clock: Clock
   readonly vitals: Vitals
   readonly version: string
-  readonly isRefreshing: (credential: Credential) => boolean
+  readonly isRefreshing: (credential: Standing) => boolean
   readonly reaches: () => readonly Reach[]
   /** Token hosts whose circuit is open. */
   readonly hostsDown: () => readonly string[]

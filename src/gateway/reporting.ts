@@ -1,10 +1,14 @@
+import type { Standing } from '../core/credential.ts'
 import type { RefreshEvent } from '../refresh/attempt.ts'
-import type { DeletedProvider, Store } from '../store/store.ts'
+import type { DeletedProvider, ProviderStanding, Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import { type Audit, mintEntry } from './audit.ts'
 import type { CredentialMetrics } from './credential-metrics.ts'
-import { providerPages } from './provider-pages.ts'
+
+/** Credentials that are read at a time, and the pause between two such pages. */
+const STANDINGS_PAGE = 500
+const PAGE_PAUSE_MS = 1
 
 /** Tells the log, the audit and the metrics of the credentials' lives. */
 export interface Reporting {
@@ -13,18 +17,22 @@ export interface Reporting {
   changed(provider: DeletedProvider): void
   /** Another gateway changed a provider; `id` null stands for any of the workspace's. */
   changedElsewhere(change: { readonly workspace: string; readonly id: string | null }): void
-  /** Tells of what stands already. */
+  /** Tells of what stands already, while the gateway serves. */
   begin(): Promise<void>
 }
 
-/** Builds the reporting. What it cannot read it leaves out and says so; it never throws. */
-export function createReporting(deps: {
+/** What the reporting needs. `stopping` ends a reading of many. */
+interface ReportingDeps {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
   readonly audit: Audit
   readonly metrics: CredentialMetrics
-}): Reporting {
+  readonly stopping: AbortSignal
+}
+
+/** Builds the reporting. What it cannot read it leaves out and says so; it never throws. */
+export function createReporting(deps: ReportingDeps): Reporting {
   const { store, log, metrics } = deps
   let reading: Promise<void> = Promise.resolve()
 
@@ -47,11 +55,11 @@ export function createReporting(deps: {
   }
   const standAll = async (workspace: string | null): Promise<void> => {
     const gone = new Set(metrics.known(workspace))
-    for await (const { providers, damaged } of providerPages(store, workspace)) {
-      for (const { id } of [...providers, ...damaged]) gone.delete(id)
-      for (const provider of providers) await stand(provider)
+    for await (const { provider, credential } of standings(deps, workspace)) {
+      gone.delete(provider.id)
+      metrics.stand(provider, [credential])
     }
-    for (const id of gone) metrics.gone(id)
+    if (!deps.stopping.aborted) for (const id of gone) metrics.gone(id)
   }
   /** What is about to be read because others changed it. */
   const waiting = new Set<string>()
@@ -75,6 +83,21 @@ export function createReporting(deps: {
       })
     },
     begin: () => read(() => standAll(null)),
+  }
+}
+
+/** Page by page, with a turn of the event loop between two, so that nobody waits for all of them. */
+async function* standings(
+  { store, clock, stopping }: Pick<ReportingDeps, 'store' | 'clock' | 'stopping'>,
+  workspace: string | null,
+): AsyncGenerator<ProviderStanding> {
+  let after: Standing | null = null
+  while (!stopping.aborted) {
+    const page = await store.listStandings(workspace, { after, limit: STANDINGS_PAGE })
+    yield* page
+    after = page.at(-1)?.credential ?? null
+    if (page.length < STANDINGS_PAGE) return
+    await clock.sleep(PAGE_PAUSE_MS, stopping)
   }
 }
 

@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { aProvider } from '../../test/store/records.ts'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import { seededRandom } from '../../test/support/seeded-random.ts'
 import { bareSandbox } from '../core/sandbox.ts'
+import { newCredential } from '../refresh/transition.ts'
 import { openStore } from '../store/open.ts'
 import { silentLog } from '../system/log.ts'
 import { watchStore } from './store-watch.ts'
@@ -17,7 +19,17 @@ test('trouble of the database is told and goes on to the caller; all else passes
   const place = `sqlite:${path.join(folder, 'gateway.db')}`
   const store = await openStore({ ...outside, masterKey: new Uint8Array(32) }, place)
   let troubles = 0
-  const watched = watchStore(store, () => (troubles += 1))
+  const seen: string[] = []
+  const watched = watchStore(store, {
+    onTrouble() {
+      troubles += 1
+    },
+    onCredentials: rows => void seen.push(...rows.map(one => one.providerId)),
+  })
+  const credential = newCredential('p', 'TOKEN', 1)
+  await watched.createProvider(aProvider({ id: 'p' }), [credential])
+  assert.equal((await watched.listCredentials('p')).length, 1)
+  assert.deepEqual(seen, ['p'])
   const sandbox = bareSandbox({ id: 'i', workspace: 'default', name: 's', createdAtMs: 1 })
   await watched.createSandbox(sandbox)
   assert.deepEqual(await watched.getSandbox('default', 's'), sandbox)

@@ -11,10 +11,13 @@ export interface Work<Outcome> {
   readonly outcome: Promise<Outcome>
 }
 
+/** What tells one credential from another. */
+type Place = Pick<Credential, 'providerId' | 'key'>
+
 /** The attempts under way: one for each credential, as it stands. */
 export interface InFlight<Outcome> {
   readonly size: number
-  of(credential: Credential): Work<Outcome> | undefined
+  of(credential: Place): Work<Outcome> | undefined
   /** Starts an attempt; it is reached by `of` before this returns. */
   start(
     credential: Credential,
@@ -72,6 +75,6 @@ export function createInFlight<Outcome>(
   }
 }
 
-function placeOf(credential: Credential): string {
+function placeOf(credential: Place): string {
   return `${credential.providerId} ${credential.key}`
 }

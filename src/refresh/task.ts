@@ -45,7 +45,9 @@ export interface RefreshTask {
   run(signal: AbortSignal): Promise<void>
   /** Tells the task that something may be due earlier than it thinks. */
   wake(): void
-  isRefreshing(credential: Credential): boolean
+  /** Credentials as they were just read: one that is due before the task knew wakes it. */
+  seen(credentials: readonly Credential[]): void
+  isRefreshing(credential: Pick<Credential, 'providerId' | 'key'>): boolean
   /** Token hosts that are down, as far as this gateway knows. */
   hostsDown(): readonly string[]
   /**
@@ -101,10 +103,9 @@ export function createRefreshTask(
     if (isAllMisdated || isFirst) await renew(deps, isAllMisdated)
     isFirst = false
     isAllMisdated = false
-    const room = IN_FLIGHT_MAX - inFlight.size
-    isFull = room <= 0
+    isFull = inFlight.size >= IN_FLIGHT_MAX
     if (isFull) return Infinity
-    const batch = await claimDue(deps, Math.min(room, BATCH_MAX))
+    const batch = await claimDue(deps, Math.min(IN_FLIGHT_MAX - inFlight.size, BATCH_MAX))
     for (const claimed of batch) goOn(claimed)
     if (batch.length === BATCH_MAX) await deps.clock.sleep(1, stopping.signal)
     return earliestDueAtMs(deps.store)
@@ -124,6 +125,7 @@ export function createRefreshTask(
       await letGo(deps)
     },
     wake: alarm.ring,
+    seen: credentials => alarm.due(Math.min(...credentials.map(claimableAtMs))),
     isRefreshing: credential => inFlight.of(credential) !== undefined,
     hostsDown: hosts.down,
     async force(credential, why) {
@@ -169,6 +171,10 @@ async function claimForced(
 
 async function earliestDueAtMs(store: RefreshDeps['store']): Promise<number> {
   return (await store.earliestDueAtMs()) ?? Infinity
+}
+
+function claimableAtMs({ dueAtMs, claimedUntilMs }: Credential): number {
+  return dueAtMs === null ? Infinity : Math.max(dueAtMs, claimedUntilMs)
 }
 
 /** When an attempt's credential is due next; at once where that is not known. */

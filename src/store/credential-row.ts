@@ -140,7 +140,8 @@ function readColumns(row: CredentialRow, tokenValue: Secret | null): Credential 
   }
 }
 
-function orNothing<T>(read: () => T, nothing: T): T {
+/** What can be had anew does not make a row unreadable. */
+export function orNothing<T>(read: () => T, nothing: T): T {
   try {
     return read()
   } catch (error) {
@@ -164,7 +165,8 @@ function nameOf(row: CredentialRow): string {
   return `credential "${row.key}" of provider ${row.provider_id}`
 }
 
-function parseFailure(text: string | null, what: string): Failure | null {
+/** Reads a failure; null when there is none. Throws when it is damaged. */
+export function parseFailure(text: string | null, what: string): Failure | null {
   if (text === null) return null
   const value = parseJsonObject(text, what)
   const failureClass = FAILURE_CLASSES.find(one => one === value.class)

@@ -8,6 +8,7 @@ import * as providers from './providers.ts'
 import * as routes from './routes.ts'
 import * as attachments from './sandbox-providers.ts'
 import * as sandboxes from './sandboxes.ts'
+import * as standings from './standings.ts'
 import type { Store } from './store.ts'
 import { orStoreUnavailable } from './trouble.ts'
 import * as workspaces from './workspaces.ts'
@@ -32,6 +33,8 @@ export function createSqlStore(context: StoreContext): Store {
       run(() => providers.deleteProvider(context, workspace, name)),
 
     listCredentials: providerId => run(() => credentials.listCredentials(context, providerId)),
+    listStandings: (workspace, page) =>
+      run(() => standings.listStandings(context, workspace, page)),
     renewMisdated: (claim, which) => run(() => credentials.renewMisdated(context, claim, which)),
     claimDue: (claim, limit) => run(() => credentials.claimDue(context, claim, limit)),
     releaseClaims: owner => run(() => credentials.releaseClaims(context, owner)),

@@ -1,4 +1,4 @@
-import type { Credential } from '../core/credential.ts'
+import type { Credential, Standing } from '../core/credential.ts'
 import type { AppError } from '../core/errors.ts'
 import type {
   InferenceRoute,
@@ -50,6 +50,12 @@ export interface ContentChange {
 export interface WorkspaceRemains {
   readonly sandboxes: number
   readonly providers: number
+}
+
+/** A credential as it stands, beside its provider. */
+export interface ProviderStanding {
+  readonly provider: Pick<ProviderRecord, 'id' | 'workspace' | 'name'>
+  readonly credential: Standing
 }
 
 /** What is known of a provider that is gone. */
@@ -125,6 +131,14 @@ export interface Store {
    * minted.
    */
   listCredentials(providerId: string): Promise<readonly Credential[]>
+  /**
+   * How credentials stand, without opening a token: a page in the order of provider and key, from
+   * behind `after` on. `workspace` null lists all workspaces.
+   */
+  listStandings(
+    workspace: string | null,
+    page: { readonly after: Pick<Standing, 'providerId' | 'key'> | null; readonly limit: number },
+  ): Promise<readonly ProviderStanding[]>
   /**
    * Makes credentials due whose instants were written under a clock that was ahead, except those that
    * are being minted: all of them, or those that claim to come from after `futureMs`. Answers how many.

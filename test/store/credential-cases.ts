@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Credential } from '../../src/core/credential.ts'
+import { type Credential, standingOf } from '../../src/core/credential.ts'
+import type { Failure } from '../../src/core/failure.ts'
 import { Secret } from '../../src/core/secret.ts'
-import type { Claim } from '../../src/store/store.ts'
+import type { Claim, ProviderStanding } from '../../src/store/store.ts'
 import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, present, revealed, rotation } from './records.ts'
+
+const A_FAILURE: Failure = {
+  class: 'H',
+  code: 'too_many',
+  message: 'It said "no"',
+  advice: 'Wait',
+  recoveryAction: 'retry',
+  retryAfterMs: 16,
+}
 
 function claimBy(owner: string, nowMs: number): Claim {
   return { owner, nowMs, untilMs: nowMs + 1_000 }
@@ -35,14 +45,7 @@ export function credentialCases(database: TestDatabase): void {
       lastAttemptAtMs: 13,
       lastForcedAtMs: 14,
       consecutiveFailures: 15,
-      failure: {
-        class: 'H',
-        code: 'too_many',
-        message: 'It said "no"',
-        advice: 'Wait',
-        recoveryAction: 'retry',
-        retryAfterMs: 16,
-      },
+      failure: A_FAILURE,
       failingSinceMs: 17,
       isDisabled: true,
       claimedBy: 'gateway-1',
@@ -57,6 +60,35 @@ export function credentialCases(database: TestDatabase): void {
     }
     assert.deepEqual(revealed(saved), revealed(expected))
     assert.deepEqual(revealed(await store.listCredentials(provider.id)), [revealed(expected)])
+  })
+
+  test('how credentials stand is read page by page, without any secret, even if a row is damaged', async t => {
+    const { store, location } = await newStore(t, database)
+    const standing = new Map<string, ProviderStanding>()
+    for (const [index, name] of ['a', 'b', 'c', 'd'].entries()) {
+      const provider = aProvider({ name, id: `id-${4 - index}` })
+      const credential = aCredential(provider, {
+        ...{ generation: index, token: index === 0 ? null : aToken(), isDisabled: index === 1 },
+        ...{ lastRefreshAtMs: index, consecutiveFailures: index, failingSinceMs: index },
+        failure: index < 2 ? null : A_FAILURE,
+      })
+      await store.createProvider(provider, [credential])
+      const { id, workspace } = provider
+      standing.set(name, { provider: { id, workspace, name }, credential: standingOf(credential) })
+    }
+    const of = (...names: readonly string[]) => names.map(name => present(standing.get(name)))
+    const first = await store.listStandings(null, { after: null, limit: 3 })
+    assert.deepEqual(first, of('d', 'c', 'b'))
+    const after = present(first[2]).credential
+    assert.deepEqual(await store.listStandings(null, { after, limit: 3 }), of('a'))
+    assert.deepEqual(await store.listStandings('other', { after: null, limit: 3 }), [])
+    assert.equal((await store.listStandings('default', { after: null, limit: 9 })).length, 4)
+    await database.run(location, `update credentials set failure = '{', token_envelope = 'x'`)
+    const damaged = await store.listStandings(null, { after: null, limit: 9 })
+    assert.deepEqual(
+      damaged.map(one => one.credential.failure),
+      [null, null, null, null],
+    )
   })
 
   test('of many saves at once from one version, one wins', async t => {
