@@ -33,6 +33,7 @@ export const NOT_EXPORTED: readonly string[] = [
   'retired_master_keys',
   'gateways',
   'store_marks',
+  'schema_steps',
   'changes',
   'gateway_routers',
   'openshell_migrations',

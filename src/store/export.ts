@@ -11,7 +11,7 @@ import {
   rowLine,
 } from './export-format.ts'
 import { CHECK_NAME, followKeys, readKeysInUse } from './master-keys.ts'
-import { NEWEST_STEP } from './migrations.ts'
+import { readSchema } from './migrations.ts'
 import type { Schema } from './schema.ts'
 
 const BATCH_ROWS = 500
@@ -28,6 +28,7 @@ export async function exportStore(
 ): Promise<number> {
   await followKeys(context)
   const { ring, database } = context
+  const { newest } = await readSchema(database)
   return snapshot(database, async db => {
     const said = await readKeysInUse(db, { hasRetiredKeys: true })
     if (said?.leaving.length !== 0 || said.sealing !== ring.sealing().id) throw rekeying()
@@ -38,7 +39,7 @@ export async function exportStore(
       proof.update(text)
       await write(text)
     }
-    await put([headerLine({ schema: NEWEST_STEP, masterKey: said.sealing })])
+    await put([headerLine({ schema: newest ?? '', masterKey: said.sealing })])
     for (const exported of EXPORTED) {
       for await (const batch of batchesOf(db, exported)) {
         rows += batch.length
@@ -51,11 +52,12 @@ export async function exportStore(
 }
 
 /** A reader that sees one instant and stops no writer. */
-function snapshot<T>({ db, kind }: Database, work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
-  const reading = db.transaction().setAccessMode('read only')
-  return (kind === 'postgres' ? reading.setIsolationLevel('repeatable read') : reading).execute(
-    work,
-  )
+function snapshot<T>(database: Database, work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+  return database.withoutHaste(db => {
+    const reading = db.transaction().setAccessMode('read only')
+    const isPostgres = database.kind === 'postgres'
+    return (isPostgres ? reading.setIsolationLevel('repeatable read') : reading).execute(work)
+  })
 }
 
 /** The rows of a table in the order of its key. */

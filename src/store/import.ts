@@ -43,31 +43,31 @@ export async function importStore(
   options: { readonly isReplaced: boolean },
 ): Promise<number> {
   await followKeys(context)
-  return context.database.db.transaction().execute(async db => {
-    await waitForWriters(db, context.database.kind)
-    // What is counted of each row is not left to the end, which would take longer than a statement may.
-    if (context.database.kind === 'postgres') await sql`set constraints all immediate`.execute(db)
-    await refuseAtWork(db, context.clock.nowMs())
-    await makeRoom(db, options.isReplaced)
-    const lines = linesOf(chunks)
-    const first = await lines.next()
-    if (first.done === true) throw truncated()
-    const header = parseHeader(first.value)
-    if (header.schema > NEWEST_STEP) throw newer(`schema ${header.schema}`)
-    const masterKey = keyOf(context, header)
-    const writer = createWriter(context, db, masterKey)
-    const proof = createProof(masterKey).update(`${first.value}\n`)
-    const end = await readRows(lines, async (line, { table, row }) => {
-      proof.update(`${line}\n`)
-      await writer.put(table, row)
-    })
-    await writer.flush()
-    if (end.rows !== writer.rows()) throw altered()
-    const given = Buffer.from(end.mac, 'base64url')
-    const expected = proof.digest()
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw altered()
-    return end.rows
-  })
+  return context.database.withoutHaste(inner =>
+    inner.transaction().execute(async db => {
+      await waitForWriters(db, context.database.kind)
+      await refuseAtWork(db, context.clock.nowMs())
+      await makeRoom(db, options.isReplaced)
+      const lines = linesOf(chunks)
+      const first = await lines.next()
+      if (first.done === true) throw truncated()
+      const header = parseHeader(first.value)
+      if (header.schema > NEWEST_STEP) throw newer(`schema ${header.schema}`)
+      const masterKey = keyOf(context, header)
+      const writer = createWriter(context, db, masterKey)
+      const proof = createProof(masterKey).update(`${first.value}\n`)
+      const end = await readRows(lines, async (line, { table, row }) => {
+        proof.update(`${line}\n`)
+        await writer.put(table, row)
+      })
+      await writer.flush()
+      if (end.rows !== writer.rows()) throw altered()
+      const given = Buffer.from(end.mac, 'base64url')
+      const expected = proof.digest()
+      if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw altered()
+      return end.rows
+    }),
+  )
 }
 
 async function refuseAtWork(db: Kysely<Schema>, nowMs: number): Promise<void> {

@@ -23,42 +23,119 @@ const STEPS: Readonly<Record<string, Step>> = {
 }
 
 /**
- * The steps that the database has gone; none when it has no tables yet.
+ * For each step the oldest program, named by the newest step that it knows, that may work on the schema
+ * beside programs that know the step. One that is not listed stands programs of its own age alone.
  *
- * @throws AppError `store_unavailable` when a newer version of this program made them.
+ * A step that only adds (a table, an index, a column with a default or without `not null`) stands the
+ * program before it. One that takes away or changes the meaning of something comes a version after the
+ * last program that used it, and says that version.
  */
-export async function stepsOf(database: Database): Promise<ReadonlySet<string>> {
-  const migrations = await createMigrator(database.db, database.kind).getMigrations()
-  if (migrations.every(one => one.executedAt === undefined)) return new Set()
+const BESIDE: Readonly<Record<string, string>> = {
+  [OPERATIONS_STEP]: '0005',
+}
+
+/** What a program makes of a database. */
+export interface SchemaPlan {
+  readonly steps: Readonly<Record<string, Step>>
+  readonly beside: Readonly<Record<string, string>>
+}
+
+/** This program's. */
+export const SCHEMA_PLAN: SchemaPlan = { steps: STEPS, beside: BESIDE }
+
+/** The newest step that this version knows. */
+export const NEWEST_STEP = newestOf(Object.keys(STEPS)) ?? ''
+
+/** How far the schema of a database is. */
+export interface SchemaState {
+  /** The steps that it has gone; none when it has no tables yet. */
+  readonly steps: ReadonlySet<string>
+  /** Null when it has no tables yet. */
+  readonly newest: string | null
+}
+
+/**
+ * Reads how far the schema is.
+ *
+ * @throws AppError `store_unavailable` when a newer version of this program made it so that this one may
+ * not work on it.
+ */
+export async function readSchema(database: Database): Promise<SchemaState> {
+  const migrations = await createMigrator(database.db, {
+    kind: database.kind,
+    plan: SCHEMA_PLAN,
+  }).getMigrations()
+  // Kysely tells of steps that it knows; without one of those there is no table to ask.
+  if (migrations.every(one => one.executedAt === undefined)) {
+    return { steps: new Set(), newest: null }
+  }
   const rows = await database.db.selectFrom('openshell_migrations').select('name').execute()
-  const foreign = rows.find(row => !Object.hasOwn(STEPS, row.name))
-  if (foreign === undefined) return new Set(rows.map(row => row.name))
-  throw new AppError(
+  const steps = new Set(rows.map(row => row.name))
+  for (const foreign of steps) {
+    if (Object.hasOwn(STEPS, foreign)) continue
+    const oldest = steps.has(OPERATIONS_STEP) ? await oldestBeside(database, foreign) : null
+    if (oldest === null || oldest > NEWEST_STEP) throw tooNew(database, foreign)
+  }
+  return { steps, newest: newestOf([...steps]) }
+}
+
+async function oldestBeside({ db }: Database, step: string): Promise<string | null> {
+  const row = await db
+    .selectFrom('schema_steps')
+    .select('oldest_beside')
+    .where('name', '=', step)
+    .executeTakeFirst()
+  return row?.oldest_beside ?? null
+}
+
+function tooNew({ location }: Database, step: string): AppError {
+  return new AppError(
     'store_unavailable',
-    `The database "${database.location}" has schema ${foreign.name}, which this version does not know`,
+    `The database "${location}" has schema ${step}, which this version does not know`,
     { hint: 'A newer version wrote it: start that version, or choose another --store' },
   )
 }
 
-/** The newest step that this version knows. */
-export const NEWEST_STEP = Object.keys(STEPS).sort().at(-1) ?? ''
-
 /**
- * Brings the schema to the newest version. Safe when several gateways start at the same time: one does
- * it, and the others wait for it.
+ * Brings the schema to the newest version of a plan, and says in the database who may work beside each
+ * step. Safe when several gateways start at the same time: one does it, and the others wait for it. A
+ * schema that is newer is left alone.
+ *
+ * @throws AppError as `readSchema` does.
  */
-export async function migrate(database: Database): Promise<void> {
-  await database.withoutHaste(async db => {
-    const { error } = await createMigrator(db, database.kind).migrateToLatest()
-    if (error !== undefined) throw error
-  })
+export async function migrate(database: Database, plan: SchemaPlan = SCHEMA_PLAN): Promise<void> {
+  const { error } = await database.withoutHaste(db =>
+    createMigrator(db, { kind: database.kind, plan }).migrateToLatest(),
+  )
+  if (error === undefined) return
+  // Kysely takes a step that it does not know for a fault; it may be of a newer version beside us.
+  const { newest } = await readSchema(database)
+  if (newest === null || newest <= NEWEST_STEP) throw error
 }
 
-function createMigrator(db: Kysely<Schema>, kind: Database['kind']): Migrator {
+/** In the transaction of the step, so that nobody meets the one without the other. */
+async function sayWhoMayWork(db: Kysely<unknown>, name: string, oldest: string): Promise<void> {
+  await sql`insert into schema_steps (name, oldest_beside) values (${name}, ${oldest})`.execute(db)
+}
+
+function newestOf(steps: readonly string[]): string | null {
+  return [...steps].sort().at(-1) ?? null
+}
+
+function createMigrator(
+  db: Kysely<Schema>,
+  { kind, plan }: { readonly kind: Database['kind']; readonly plan: SchemaPlan },
+): Migrator {
   const migrations: Record<string, Migration> = Object.fromEntries(
-    Object.entries(STEPS).map(([name, step]) => [
+    Object.entries(plan.steps).map(([name, step]) => [
       name,
-      { up: (inner: Kysely<unknown>) => step(inner, kind) },
+      {
+        async up(inner: Kysely<unknown>) {
+          await step(inner, kind)
+          // The table came with this step; programs before it asked nobody.
+          if (name >= OPERATIONS_STEP) await sayWhoMayWork(inner, name, plan.beside[name] ?? name)
+        },
+      },
     ]),
   )
   return new Migrator({

@@ -4,7 +4,7 @@ import type { Random } from '../system/random.ts'
 import type { Database, StoreContext } from './database.ts'
 import { openKeyRing, type ReadMasterKeys } from './key-ring.ts'
 import { followKeys, sealCheck } from './master-keys.ts'
-import { migrate, OPERATIONS_STEP, stepsOf } from './migrations.ts'
+import { migrate, OPERATIONS_STEP, readSchema } from './migrations.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
 import { refuseMoved } from './retire.ts'
 import { createSealer } from './seal.ts'
@@ -83,7 +83,7 @@ async function openDatabase(deps: StoreDeps, location: string): Promise<Database
 /** Makes the schema or brings it up, and seals with the key that the database names. */
 export async function prepare(context: StoreContext): Promise<void> {
   // Before the schema is touched, because a wrong key must leave no trace.
-  const steps = await stepsOf(context.database)
+  const { steps } = await readSchema(context.database)
   if (steps.size > 0) await followKeys(context, { hasRetiredKeys: steps.has(OPERATIONS_STEP) })
   await migrate(context.database)
   await sealCheck(context)

@@ -23,5 +23,10 @@ export async function addOperations(db: Kysely<unknown>, kind: Database['kind'])
     .addColumn('name', text, column => column.notNull().primaryKey())
     .addColumn('at_ms', 'bigint', column => column.notNull())
     .execute()
+  await db.schema
+    .createTable('schema_steps')
+    .addColumn('name', text, column => column.notNull().primaryKey())
+    .addColumn('oldest_beside', text, column => column.notNull())
+    .execute()
   await raiseFences(db, kind)
 }

@@ -4,7 +4,7 @@ import type { StoreContext } from './database.ts'
 import { exportStore } from './export.ts'
 import { importStore } from './import.ts'
 import { followKeys, type GatewayAtWork, gatewaysAtWork, readKeysInUse } from './master-keys.ts'
-import { NEWEST_STEP, stepsOf } from './migrations.ts'
+import { NEWEST_STEP, readSchema } from './migrations.ts'
 import { openContext, orClosed, prepare, type StoreDeps } from './open.ts'
 import { countLeft, type RekeyReport, rekey } from './rekey.ts'
 import { movedAtMs, reopenStore, retireStore } from './retire.ts'
@@ -95,8 +95,8 @@ function refuseMissing(location: string): void {
 
 async function refuseOther(context: StoreContext): Promise<void> {
   const { location } = context.database
-  const newest = [...(await stepsOf(context.database))].sort().at(-1)
-  if (newest === undefined) {
+  const { newest } = await readSchema(context.database)
+  if (newest === null) {
     throw new AppError('not_found', `The database "${location}" is empty`, {
       hint: 'Name the one that the gateway uses, with --store',
     })
@@ -117,7 +117,7 @@ async function readStatus(context: StoreContext): Promise<StoreStatus> {
   const said = await readKeysInUse(database.db, { hasRetiredKeys: true })
   return {
     location: database.location,
-    schema: [...(await stepsOf(database))].sort().at(-1) ?? '',
+    schema: (await readSchema(database)).newest ?? '',
     masterKey: ring.sealing().id,
     leavingMasterKeys: said?.leaving ?? [],
     envelopesToRewrap: await countLeft(context),

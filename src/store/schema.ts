@@ -154,6 +154,12 @@ interface StoreMarksTable {
   readonly at_ms: number
 }
 
+/** Who may work beside each step of the schema: see `BESIDE` in migrations.ts. */
+interface SchemaStepsTable {
+  readonly name: string
+  readonly oldest_beside: string
+}
+
 /** How often each kind of thing was changed in a workspace; triggers raise it. */
 interface ChangesTable {
   readonly workspace: string
@@ -190,6 +196,7 @@ export interface Schema {
   readonly retired_master_keys: RetiredMasterKeysTable
   readonly gateways: GatewaysTable
   readonly store_marks: StoreMarksTable
+  readonly schema_steps: SchemaStepsTable
   readonly changes: ChangesTable
   readonly gateway_routers: GatewayRoutersTable
   readonly openshell_migrations: MigrationsTable

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { Secret } from '../../src/core/secret.ts'
 import { openStore } from '../../src/store/open.ts'
+import { openOperations } from '../../src/store/operations.ts'
 import { realRandom } from '../../src/system/real.ts'
 import { handClock, newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, revealed } from './records.ts'
@@ -93,6 +94,18 @@ export function openCases(database: TestDatabase): void {
       message: /has schema 0999, which this version does not know$/,
       hint: /newer version/,
     })
+  })
+
+  test('operations need a store that exists, with the schema of this version', async t => {
+    const { location, store, clock, masterKey } = await newStore(t, database)
+    await store.close()
+    const deps = { clock, random: realRandom, masterKey }
+    await database.run(location, `delete from openshell_migrations where name = '${STEPS.at(-1)}'`)
+    await assert.rejects(openOperations(deps, location), {
+      code: 'failed_precondition',
+      message: /has schema 0\d+, this version works on 0\d+$/,
+    })
+    await assert.rejects(openOperations(deps, await database.newLocation()), { code: 'not_found' })
   })
 
   test('an envelope that was moved to another row does not open', async t => {

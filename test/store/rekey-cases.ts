@@ -5,7 +5,7 @@ import { Secret } from '../../src/core/secret.ts'
 import { openOperations } from '../../src/store/operations.ts'
 import { SEALED_COLUMNS } from '../../src/store/sealed-columns.ts'
 import { realRandom } from '../../src/system/real.ts'
-import { handClock, newStore, type TestDatabase } from './databases.ts'
+import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aSandbox, aToken, present, revealed, rotation } from './records.ts'
 
 /** More than a batch, so that a walk has a second one. */
@@ -258,18 +258,5 @@ export function rekeyCases(database: TestDatabase): void {
     await assert.rejects(again.getProvider('default', 'p1'), { code: 'store_unavailable' })
     const p2 = present(await again.getProvider('default', 'p2'))
     assert.equal((await again.listCredentials(p2.id))[0]?.token, null)
-  })
-
-  test('operations need a store that exists, with this schema', async t => {
-    const { keys, location, store, operations } = await filled(t)
-    await store.close()
-    await database.run(location, `delete from openshell_migrations where name = '0006'`)
-    await assert.rejects(operations(keys), {
-      code: 'failed_precondition',
-      message: /has schema 000\d, this version works on 0006$/,
-    })
-    const empty = await database.newLocation()
-    const deps = { clock: handClock(0), random: realRandom, masterKey: randomBytes(32) }
-    await assert.rejects(openOperations(deps, empty), { code: 'not_found' })
   })
 }

@@ -8,6 +8,7 @@ import { openPostgres } from '../../src/store/postgres.ts'
 import { parsePostgresUrl } from '../../src/store/postgres-url.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { realClock, realRandom } from '../../src/system/real.ts'
+import { besideCases } from './beside-cases.ts'
 import { candidateCases } from './candidate-cases.ts'
 import { changeCases } from './change-cases.ts'
 import { connectionCases } from './connection-cases.ts'
@@ -42,6 +43,7 @@ for (const database of DATABASES) {
     describe('opening', () => openCases(database))
     describe('rekeying', () => rekeyCases(database))
     describe('upgrades', () => upgradeCases(database))
+    describe('beside the next version', () => besideCases(database))
     if (database !== sqlite) {
       describe('the server', () => postgresCases(database))
       describe('the way to the server', () => connectionCases(database))

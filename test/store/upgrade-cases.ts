@@ -31,7 +31,9 @@ const toFirstStep = (database: TestDatabase) => [
       return [drop(name('key')), drop(name('moved'))]
     }),
   ).flat(),
-  ...['retired_master_keys', 'gateways', 'store_marks'].map(table => `drop table ${table}`),
+  ...['retired_master_keys', 'gateways', 'store_marks', 'schema_steps'].map(
+    table => `drop table ${table}`,
+  ),
   ...(database.name === 'SQLite' ? TRIGGERS_OF_SQLITE : TRIGGERS_OF_POSTGRES),
   ...['changes', 'gateway_routers'].map(table => `drop table ${table}`),
   'alter table credentials drop column claimed_from',
