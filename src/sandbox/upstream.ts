@@ -10,7 +10,7 @@ import {
 import { OriginPool } from './http1/origin-pool.ts'
 import { ReadRoom } from './http1/read-room.ts'
 import { WriteRoom } from './http1/write-room.ts'
-import { createHttp2Upstream } from './http2-upstream.ts'
+import type { Http2Upstream } from './http2-upstream.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 /** An idle connection is closed before a vendor's load balancer does it (60 s and more). */
@@ -61,7 +61,11 @@ export function createUpstream(options: UpstreamOptions): UpstreamTransport {
   const counts = { connections: 0, handshakes: 0, resumed: 0 }
   const readRoom = new ReadRoom()
   const connector = createConnector({ caPem: options.caPem, readRoom, counts })
-  const http2 = createHttp2Upstream(options)
+  let http2: Promise<Http2Upstream> | null = null
+  const sendByHttp2: Upstream = async request => {
+    http2 ??= loadHttp2(options)
+    return (await http2).send(request)
+  }
   const rooms = { room: new WriteRoom(), readRoom }
   const originOf = (text: string): Origin => {
     const known = origins.get(text)
@@ -77,7 +81,7 @@ export function createUpstream(options: UpstreamOptions): UpstreamTransport {
   const sendFirst = async (origin: Origin, request: UpstreamRequest): Promise<UpstreamResponse> => {
     const whole = isToBeWhole(request) ? await gathered(request) : request
     if (request.signal.aborted) throw cancelled(request)
-    if (origin.speaks === 'h2') return http2.send(whole)
+    if (origin.speaks === 'h2') return sendByHttp2(whole)
     try {
       const answer = await origin.pool.send(whole)
       origin.speaks = 'http/1.1'
@@ -85,7 +89,7 @@ export function createUpstream(options: UpstreamOptions): UpstreamTransport {
     } catch (error) {
       if (!isProtocolRefused(error)) throw error
       origin.speaks = 'h2'
-      return http2.send(whole)
+      return sendByHttp2(whole)
     }
   }
   return {
@@ -98,9 +102,15 @@ export function createUpstream(options: UpstreamOptions): UpstreamTransport {
     counts: () => ({ ...counts }),
     async close() {
       for (const { pool } of origins.values()) pool.close()
-      await http2.close()
+      await (await http2)?.close()
     },
   }
+}
+
+/** Loaded when a vendor asks for it: it brings as much code as all the rest of the router. */
+async function loadHttp2(options: UpstreamOptions): Promise<Http2Upstream> {
+  const { createHttp2Upstream } = await import('./http2-upstream.ts')
+  return createHttp2Upstream(options)
 }
 
 interface ConnectorOptions {

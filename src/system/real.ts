@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { open, realpath } from 'node:fs/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { pino } from 'pino'
-import { Agent, request } from 'undici'
 import type { Clock } from './clock.ts'
 import type { Execute, ExecuteResult } from './execute.ts'
 import type { Fetch } from './fetch.ts'
@@ -46,13 +45,24 @@ export const realRandom: Random = {
   bytes: count => randomBytes(count),
 }
 
-/** Connections to token endpoints: kept while in use, closed soon after. */
-const tokenEndpointAgent = new Agent({ connect: { timeout: 5_000 }, keepAliveTimeout: 10_000 })
+/**
+ * Loaded at the first call: undici is half of the code that a router would load, and a router asks no
+ * token endpoint. Connections are kept while in use, closed soon after.
+ */
+async function loadClient() {
+  const { Agent, request } = await import('undici')
+  const dispatcher = new Agent({ connect: { timeout: 5_000 }, keepAliveTimeout: 10_000 })
+  return { request, dispatcher }
+}
+
+let client: ReturnType<typeof loadClient> | null = null
 
 /** HTTP by undici. It never follows a redirect and never decompresses. */
 export const realFetch: Fetch = async ({ method, url, headers, body, signal }) => {
+  client ??= loadClient()
+  const { request, dispatcher } = await client
   const answer = await request(url, {
-    dispatcher: tokenEndpointAgent,
+    dispatcher,
     method,
     headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
     body,
