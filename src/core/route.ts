@@ -64,6 +64,13 @@ export interface BetaRule {
   readonly refusals: readonly string[]
 }
 
+/** A member that an upstream wants and agents may leave out, in each object on the way to its path. */
+export interface MemberDefault {
+  /** As in a {@link BetaMember}. */
+  readonly path: string
+  readonly json: string
+}
+
 /**
  * How a protocol that the upstream does not speak is put into one that it does: the name of a
  * translator of the router, and what it is told. A translated body is parsed and written anew, unless
@@ -87,6 +94,8 @@ export interface Operation {
   readonly version: VersionRule | null
   /** Top-level body members that this upstream refuses; they and their commas go. */
   readonly removeMembers: readonly string[]
+  /** Added deep in the body; one that is too large to be kept goes without. */
+  readonly defaultMembers: readonly MemberDefault[]
   /** Query parameters of the agent that must not reach this upstream; `*` drops all. */
   readonly dropQuery: readonly string[]
   /** Query parameters that pass although `*` drops all. */

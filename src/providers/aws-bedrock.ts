@@ -193,6 +193,7 @@ const OPERATION = {
   dropQuery: ['*'],
   keepQuery: [],
   hasBetas: false,
+  defaultMembers: [],
   translation: null,
 } as const satisfies Partial<Operation>
 
@@ -220,6 +221,7 @@ const CLAUDE: Operation = {
   version: ANTHROPIC_VERSION,
   removeMembers: CLAUDE_REFUSES,
   hasBetas: true,
+  defaultMembers: [],
   translation: { name: 'bedrock_claude', options: new Map() },
 }
 

@@ -1,4 +1,4 @@
-import type { Operation, Protocol } from '../core/route.ts'
+import type { MemberDefault, Operation, Protocol } from '../core/route.ts'
 import { passThrough } from './static-key.ts'
 
 /** Gemini's own verbs, which Vertex AI has under the same names. */
@@ -13,6 +13,9 @@ const VERBS: readonly (readonly [Protocol, string])[] = [
  * which Vertex keeps by the project's settings.
  */
 const REFUSED = ['store']
+
+/** The Gemini API takes who does not say who speaks for the user; Vertex AI does not. */
+const ROLE: MemberDefault = { path: 'contents[].role', json: '"user"' }
 
 /** The embedding verbs, with what their translator is told. */
 const EMBEDDING_VERBS: readonly (readonly [Protocol, string])[] = [
@@ -32,6 +35,7 @@ export function geminiOperations(baseUrl: string, model: string): readonly Opera
     // The path says it, and a body that says otherwise must not win.
     model: 'remove',
     removeMembers: REFUSED,
+    defaultMembers: [ROLE],
     dropQuery: ['*'],
     keepQuery: ['alt'],
     hasBetas: false,

@@ -50,6 +50,7 @@ test('Mistral and AI21 are served by rawPredict, with the model in path and body
         baseUrl: '',
         keepQuery: [],
         hasBetas: false,
+        defaultMembers: [],
         removeMembers: ['stream_options'],
         translation: null,
       },

@@ -37,6 +37,7 @@ export function claudeOperations(): readonly Operation[] {
     dropQuery: ['beta'],
     keepQuery: [],
     hasBetas: true,
+    defaultMembers: [],
     removeMembers: [],
     translation: null,
   }

@@ -24,6 +24,7 @@ function operation(protocol: Protocol, changes: Partial<Operation> = {}): Operat
     baseUrl: '',
     keepQuery: [],
     hasBetas: false,
+    defaultMembers: [],
     translation: null,
     ...changes,
   }

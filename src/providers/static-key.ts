@@ -154,6 +154,7 @@ export function passThrough(protocol: Protocol, path: string): Operation {
     dropQuery: [],
     keepQuery: [],
     hasBetas: false,
+    defaultMembers: [],
     removeMembers: [],
     translation: null,
   }

@@ -33,7 +33,7 @@ test('a model is served translated, by the version that the translation is writt
   ])
   const common = {
     ...{ model: 'keep', version: null, removeMembers: [], dropQuery: ['*'] },
-    ...{ baseUrl: '', keepQuery: [], hasBetas: false },
+    ...{ baseUrl: '', keepQuery: [], hasBetas: false, defaultMembers: [] },
   }
   assert.deepEqual(shape(PROJECT), {
     baseUrl: `${HOST}/ml/v1`,

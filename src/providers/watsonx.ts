@@ -159,6 +159,7 @@ function translated(
     dropQuery: ['*'],
     keepQuery: [],
     hasBetas: false,
+    defaultMembers: [],
     ...rest,
   }
 }

@@ -1,7 +1,7 @@
 import type { BetaRule, Operation, ResolvedRoute } from '../core/route.ts'
 import type { EditRules } from './body-edit.ts'
 import type { Limits } from './limits.ts'
-import { cutMembers } from './member-cut.ts'
+import { editMembers, type MemberEdits } from './member-edit.ts'
 import type { RefusedBetas } from './refused-betas.ts'
 import { editWhole, type RequestBody, wholeBody } from './request-body.ts'
 
@@ -76,12 +76,12 @@ export function needsWhole(betas: Betas | null): boolean {
   return betas !== null && betas.cut.length > 0
 }
 
-/** A body without what lies deeper in it; it must be there whole. */
-export function cutBody(body: RequestBody, betas: Betas | null): RequestBody {
-  if (betas === null || betas.cut.length === 0) return body
+/** A body with its deeper members edited; one that is not there whole stays as it is. */
+export function deepBody(body: RequestBody, edits: MemberEdits): RequestBody {
+  if (edits.cut.length === 0 && edits.fill.length === 0) return body
   const { isStream, isKept, whole } = body
   if (whole === null) return body
-  return wholeBody(cutMembers(Buffer.concat(whole.pieces), betas.cut), { isStream, isKept })
+  return wholeBody(editMembers(Buffer.concat(whole.pieces), edits), { isStream, isKept })
 }
 
 /** A body that was edited for other betas, edited for these; null when it was not kept. */
@@ -93,7 +93,7 @@ export function bodyFor(betas: Betas, body: RequestBody, limits: Limits): Reques
     ...{ removed: betas.removed, added: betas.added },
   }
   const edited = editWhole(whole, { rules, limits })
-  return cutBody({ ...edited, isStream: body.isStream }, betas)
+  return deepBody({ ...edited, isStream: body.isStream }, { cut: betas.cut, fill: [] })
 }
 
 /** Which of the values a refusal means: those that it names, else all. */

@@ -1,5 +1,5 @@
 import type { Operation, Protocol, ResolvedRoute, Translation, VersionRule } from '../core/route.ts'
-import { type Betas, betaHeaders, betaRules, betasFor, cutBody, needsWhole } from './betas.ts'
+import { type Betas, betaHeaders, betaRules, betasFor, deepBody, needsWhole } from './betas.ts'
 import type { EditRules } from './body-edit.ts'
 import { RouterError } from './errors.ts'
 import {
@@ -127,12 +127,18 @@ function readCall(
   }
   const betas = betasFor(headers, { route, operation, refused: refusedBetas })
   const rules = betaRules(rulesOf(request, route, operation), betas)
-  const isWhole = route.auth.kind === 'sigv4' || needsWhole(betas)
-  const reading = { rules, limits, isWhole, contentLength: contentLengthOf(request) }
+  const contentLength = contentLengthOf(request)
+  const isWhole =
+    route.auth.kind === 'sigv4' ||
+    needsWhole(betas) ||
+    (operation.defaultMembers.length > 0 &&
+      contentLength !== null &&
+      contentLength <= limits.replayBytesMax)
+  const reading = { rules, limits, isWhole, contentLength }
   const own = betaHeaders(headers, betas)
   const callWith = (body: RequestBody): Call => ({
     ...{ match, operation, betas, translateAnswer },
-    body: cutBody(body, betas),
+    body: deepBody(body, { cut: betas?.cut ?? [], fill: operation.defaultMembers }),
     headers: translateAnswer === null ? own : withoutAccept(own),
   })
   const source = request.body

@@ -75,6 +75,7 @@ function serveToken(token: string, generation: number): void {
         baseUrl: '',
         keepQuery: [],
         hasBetas: false,
+        defaultMembers: [],
         removeMembers: [],
         translation: null,
       },

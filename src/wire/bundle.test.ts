@@ -40,6 +40,7 @@ const operation: fc.Arbitrary<Operation> = record({
   dropQuery: texts,
   keepQuery: texts,
   hasBetas: fc.boolean(),
+  defaultMembers: fc.array(record({ path: text, json: text }), { maxLength: 2 }),
   translation: fc.option(record({ name: text, options: map })),
 })
 

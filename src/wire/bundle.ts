@@ -152,6 +152,7 @@ function operationToWire(operation: Operation): WireOperation {
     dropQuery: [...operation.dropQuery],
     keepQuery: [...operation.keepQuery],
     hasBetas: operation.hasBetas,
+    defaultMembers: operation.defaultMembers.map(one => ({ ...one })),
     removeMembers: [...operation.removeMembers],
     ...(operation.translation === null
       ? {}
@@ -231,6 +232,7 @@ function operationFromWire(wire: WireOperation): Operation[] {
       dropQuery: wire.dropQuery,
       keepQuery: wire.keepQuery,
       hasBetas: wire.hasBetas,
+      defaultMembers: wire.defaultMembers.map(({ path, json }) => ({ path, json })),
       removeMembers: wire.removeMembers,
       translation:
         wire.translation === undefined

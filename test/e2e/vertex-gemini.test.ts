@@ -84,6 +84,20 @@ test('a model in the body and what the Gemini API alone takes go; all other byte
   assert.match(await refused.text(), /Unknown name \\"cachedContents\\"/)
 })
 
+test('who does not say who speaks speaks for the user, in a body of up to 4 MiB', async () => {
+  const base = await routerFor('roles', MODEL)
+  const url = `${base}/v1beta/models/any:generateContent`
+  const body = (text: string) => `{"contents":[{ "parts":[{"text":"${text}"}]}]}`
+  const filled = (text: string) => body(text).replace('[{ "', '[{"role":"user", "')
+  for (const text of ['hi', 'x'.repeat(1_000_000)]) {
+    assert.equal((await post(url, body(text))).status, 200)
+    assertSent(`${MODEL}:generateContent`, filled(text))
+  }
+  const large = await post(url, body('x'.repeat(5_000_000)))
+  assert.equal(large.status, 400)
+  assert.match(await large.text(), /Please use a valid role/)
+})
+
 test('a stream comes as events with alt=sse, else as one array', async () => {
   const base = await routerFor('streams', MODEL)
   const url = `${base}/v1beta/models/any:streamGenerateContent`

@@ -28,6 +28,7 @@ const operation: fc.Arbitrary<Operation> = fc.record({
   dropQuery: fc.array(text, { maxLength: 3 }),
   keepQuery: fc.array(text, { maxLength: 3 }),
   hasBetas: fc.boolean(),
+  defaultMembers: fc.array(fc.record({ path: text, json: text }), { maxLength: 2 }),
   translation: fc.option(fc.record({ name: text, options: texts })),
 })
 const route: fc.Arbitrary<ResolvedRoute> = fc.record({

@@ -23,6 +23,7 @@ export function operationOf(rest: Partial<Operation> = {}): Operation {
     dropQuery: [],
     keepQuery: [],
     hasBetas: false,
+    defaultMembers: [],
     removeMembers: [],
     translation: null,
     ...rest,

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file openshell/route/v1/route.proto.
  */
 export const file_openshell_route_v1_route: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSKhAgoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkSNAoLdHJhbnNsYXRpb24YCCABKAsyHy5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24SEAoIYmFzZV91cmwYCSABKAkSEgoKa2VlcF9xdWVyeRgKIAMoCRIRCgloYXNfYmV0YXMYCyABKAgibQoIQmV0YVJ1bGUSDQoFYWxsb3cYASADKAkSDwoHY2FycmllchgCIAEoCRIvCgdtZW1iZXJzGAMgAygLMh4ub3BlbnNoZWxsLnJvdXRlLnYxLkJldGFNZW1iZXISEAoIcmVmdXNhbHMYBCADKAkiKQoKQmV0YU1lbWJlchIMCgRwYXRoGAEgASgJEg0KBWJldGFzGAIgAygJIooBCgtUcmFuc2xhdGlvbhIMCgRuYW1lGAEgASgJEj0KB29wdGlvbnMYAiADKAsyLC5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24uT3B0aW9uc0VudHJ5Gi4KDE9wdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBCgtWZXJzaW9uUnVsZRJACglieV9oZWFkZXIYASADKAsyLS5vcGVuc2hlbGwucm91dGUudjEuVmVyc2lvblJ1bGUuQnlIZWFkZXJFbnRyeRIQCghmYWxsYmFjaxgCIAEoCRovCg1CeUhlYWRlckVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiWgoJUm91dGVBdXRoEg4KBmhlYWRlchgBIAEoCRIOCgZwcmVmaXgYAiABKAkSDAoEa2luZBgDIAEoCRIPCgdzZXJ2aWNlGAQgASgJEg4KBnJlZ2lvbhgFIAEoCSI9Cg1EZWFkVG9rZW5SdWxlEg4KBnN0YXR1cxgBIAEoDRIOCgZ1bmxlc3MYAiADKAkSDAoEd2hlbhgDIAMoCSKAAQoMUm91dGVGYWlsdXJlEgwKBG5hbWUYASABKAkSFQoNcHJvdmlkZXJfbmFtZRgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSEAoIc2luY2VfbXMYBSABKAMSGgoSbmV4dF9hdHRlbXB0X2F0X21zGAYgASgDYgZwcm90bzM");
+  fileDesc("Ch5vcGVuc2hlbGwvcm91dGUvdjEvcm91dGUucHJvdG8SEm9wZW5zaGVsbC5yb3V0ZS52MSLdAgoJT3BlcmF0aW9uEhAKCHByb3RvY29sGAEgASgJEgwKBHBhdGgYAiABKAkSEwoLc3RyZWFtX3BhdGgYAyABKAkSEgoKbW9kZWxfZWRpdBgEIAEoCRIwCgd2ZXJzaW9uGAUgASgLMh8ub3BlbnNoZWxsLnJvdXRlLnYxLlZlcnNpb25SdWxlEhIKCmRyb3BfcXVlcnkYBiADKAkSFgoOcmVtb3ZlX21lbWJlcnMYByADKAkSNAoLdHJhbnNsYXRpb24YCCABKAsyHy5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24SEAoIYmFzZV91cmwYCSABKAkSEgoKa2VlcF9xdWVyeRgKIAMoCRIRCgloYXNfYmV0YXMYCyABKAgSOgoPZGVmYXVsdF9tZW1iZXJzGAwgAygLMiEub3BlbnNoZWxsLnJvdXRlLnYxLk1lbWJlckRlZmF1bHQibQoIQmV0YVJ1bGUSDQoFYWxsb3cYASADKAkSDwoHY2FycmllchgCIAEoCRIvCgdtZW1iZXJzGAMgAygLMh4ub3BlbnNoZWxsLnJvdXRlLnYxLkJldGFNZW1iZXISEAoIcmVmdXNhbHMYBCADKAkiKQoKQmV0YU1lbWJlchIMCgRwYXRoGAEgASgJEg0KBWJldGFzGAIgAygJIooBCgtUcmFuc2xhdGlvbhIMCgRuYW1lGAEgASgJEj0KB29wdGlvbnMYAiADKAsyLC5vcGVuc2hlbGwucm91dGUudjEuVHJhbnNsYXRpb24uT3B0aW9uc0VudHJ5Gi4KDE9wdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBCgtWZXJzaW9uUnVsZRJACglieV9oZWFkZXIYASADKAsyLS5vcGVuc2hlbGwucm91dGUudjEuVmVyc2lvblJ1bGUuQnlIZWFkZXJFbnRyeRIQCghmYWxsYmFjaxgCIAEoCRovCg1CeUhlYWRlckVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiWgoJUm91dGVBdXRoEg4KBmhlYWRlchgBIAEoCRIOCgZwcmVmaXgYAiABKAkSDAoEa2luZBgDIAEoCRIPCgdzZXJ2aWNlGAQgASgJEg4KBnJlZ2lvbhgFIAEoCSI9Cg1EZWFkVG9rZW5SdWxlEg4KBnN0YXR1cxgBIAEoDRIOCgZ1bmxlc3MYAiADKAkSDAoEd2hlbhgDIAMoCSKAAQoMUm91dGVGYWlsdXJlEgwKBG5hbWUYASABKAkSFQoNcHJvdmlkZXJfbmFtZRgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSEAoIc2luY2VfbXMYBSABKAMSGgoSbmV4dF9hdHRlbXB0X2F0X21zGAYgASgDIisKDU1lbWJlckRlZmF1bHQSDAoEcGF0aBgBIAEoCRIMCgRqc29uGAIgASgJYgZwcm90bzM");
 
 /**
  * How one protocol is carried to the upstream.
@@ -90,6 +90,13 @@ export type Operation = Message<"openshell.route.v1.Operation"> & {
    * @generated from field: bool has_betas = 11;
    */
   hasBetas: boolean;
+
+  /**
+   * Added deep in a body where the agent left them out.
+   *
+   * @generated from field: repeated openshell.route.v1.MemberDefault default_members = 12;
+   */
+  defaultMembers: MemberDefault[];
 };
 
 /**
@@ -334,4 +341,30 @@ export type RouteFailure = Message<"openshell.route.v1.RouteFailure"> & {
  */
 export const RouteFailureSchema: GenMessage<RouteFailure> = /*@__PURE__*/
   messageDesc(file_openshell_route_v1_route, 7);
+
+/**
+ * A member that the upstream wants.
+ *
+ * @generated from message openshell.route.v1.MemberDefault
+ */
+export type MemberDefault = Message<"openshell.route.v1.MemberDefault"> & {
+  /**
+   * Names with dots between them, "[]" for the elements of a list.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * @generated from field: string json = 2;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message openshell.route.v1.MemberDefault.
+ * Use `create(MemberDefaultSchema)` to create a new message.
+ */
+export const MemberDefaultSchema: GenMessage<MemberDefault> = /*@__PURE__*/
+  messageDesc(file_openshell_route_v1_route, 8);
 

@@ -1,9 +1,27 @@
+import type { MemberDefault } from '../core/route.ts'
 import { RouterError } from './errors.ts'
+
+/** What is to become of members deep in a document, by their paths: `system[].cache_control.scope`. */
+export interface MemberEdits {
+  /** They go, each with its comma. */
+  readonly cut: readonly string[]
+  /** They are added where an object on the way lacks them. */
+  readonly fill: readonly MemberDefault[]
+}
 
 /** What is wanted below a place in a document. */
 interface Branch {
   isCut: boolean
+  /** JSON; '' where nothing is added. */
+  fill: string
   readonly below: Map<string, Branch>
+}
+
+/** Bytes that are dropped, and what stands there instead. */
+interface Edit {
+  readonly from: number
+  readonly to: number
+  readonly text: string
 }
 
 const QUOTE = 0x22
@@ -19,47 +37,54 @@ const CLOSE_BRACKET = 0x5d
 const ELEMENTS = '[]'
 
 /**
- * Takes members out of a JSON document by their paths, `system[].cache_control.scope`, each with its
- * comma. What is left are views of the document's own bytes; only what lies on the way to a path is
- * looked into, the rest is passed over.
+ * Edits members deep in a JSON document. What is left are views of the document's own bytes; only what
+ * lies on the way to a path is looked into, the rest is passed over.
  *
  * @throws RouterError `bad_request` for what is no JSON there.
  */
-export function cutMembers(document: Uint8Array, paths: readonly string[]): readonly Uint8Array[] {
-  const cut = new MemberCut(document)
-  cut.value(0, treeOf(paths))
-  return cut.rest()
+export function editMembers(document: Uint8Array, edits: MemberEdits): readonly Uint8Array[] {
+  const walk = new Walk(document)
+  walk.value(0, treeOf(edits))
+  return walk.edited()
 }
 
-function treeOf(paths: readonly string[]): Branch {
-  const root: Branch = { isCut: false, below: new Map() }
-  for (const path of paths) {
-    let branch = root
-    for (const step of path.split(/\.|(?=\[\])/)) {
-      const next = branch.below.get(step) ?? { isCut: false, below: new Map() }
-      branch.below.set(step, next)
-      branch = next
-    }
-    branch.isCut = true
-  }
+function treeOf({ cut, fill }: MemberEdits): Branch {
+  const root: Branch = { isCut: false, fill: '', below: new Map() }
+  for (const path of cut) branchAt(root, path).isCut = true
+  for (const { path, json } of fill) branchAt(root, path).fill = json
   return root
 }
 
+function branchAt(root: Branch, path: string): Branch {
+  let branch = root
+  for (const step of path.split(/\.|(?=\[\])/)) {
+    const next = branch.below.get(step) ?? { isCut: false, fill: '', below: new Map() }
+    branch.below.set(step, next)
+    branch = next
+  }
+  return branch
+}
+
 /** A walk through a document. Positions count its bytes; each step says where the next begins. */
-class MemberCut {
+class Walk {
   readonly #bytes: Uint8Array
-  readonly #pieces: Uint8Array[] = []
-  /** What lies before is given out or dropped. */
-  #from = 0
+  readonly #edits: Edit[] = []
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
   }
 
-  /** The pieces that are left, to the document's end. */
-  rest(): readonly Uint8Array[] {
-    this.#drop(this.#bytes.length, this.#bytes.length)
-    return this.#pieces
+  /** The document with all edits. Those of an object are found after those in its members. */
+  edited(): readonly Uint8Array[] {
+    const pieces: Uint8Array[] = []
+    let at = 0
+    for (const { from, to, text } of this.#edits.sort((one, other) => one.from - other.from)) {
+      if (from > at) pieces.push(this.#bytes.subarray(at, from))
+      if (text !== '') pieces.push(Buffer.from(text))
+      at = Math.max(at, to)
+    }
+    if (at < this.#bytes.length) pieces.push(this.#bytes.subarray(at))
+    return pieces
   }
 
   value(start: number, branch: Branch | undefined): number {
@@ -83,13 +108,16 @@ class MemberCut {
   }
 
   #object(start: number, { below }: Branch): number {
+    const missing = new Map([...below].filter(([, { fill }]) => fill !== ''))
     let keptTo = -1
     let at = this.#blank(start + 1)
     while (this.#bytes[at] !== CLOSE_BRACE) {
       if (this.#bytes[at] !== QUOTE) throw malformed()
       const from = at
       const keyEnd = this.#string(from)
-      const branch = below.get(this.#key(from, keyEnd))
+      const key = this.#key(from, keyEnd)
+      const branch = below.get(key)
+      missing.delete(key)
       at = this.#blank(keyEnd)
       if (this.#bytes[at] !== COLON) throw malformed()
       const isCut = branch?.isCut === true
@@ -100,7 +128,20 @@ class MemberCut {
       if (this.#bytes[at] === COMMA) at = this.#blank(at + 1)
       else if (this.#bytes[at] !== CLOSE_BRACE) throw malformed()
     }
+    this.#fill(start, missing, { isEmpty: keptTo === -1 })
     return at + 1
+  }
+
+  /** Adds what an object lacks, right behind its brace. */
+  #fill(
+    brace: number,
+    missing: ReadonlyMap<string, Branch>,
+    { isEmpty }: { readonly isEmpty: boolean },
+  ): void {
+    if (missing.size === 0) return
+    const members = [...missing].map(([name, { fill }]) => `${JSON.stringify(name)}:${fill}`)
+    const text = `${members.join(',')}${isEmpty ? '' : ','}`
+    this.#edits.push({ from: brace + 1, to: brace + 1, text })
   }
 
   /** Drops a member: with the comma behind the last that stays, or, when none does, behind itself. */
@@ -114,8 +155,7 @@ class MemberCut {
   }
 
   #drop(from: number, to: number): void {
-    if (from > this.#from) this.#pieces.push(this.#bytes.subarray(this.#from, from))
-    this.#from = Math.max(this.#from, to)
+    this.#edits.push({ from, to, text: '' })
   }
 
   #key(from: number, to: number): string {

@@ -1,13 +1,13 @@
-// Goal: exactly the members on the paths go, and every other byte stays as it was.
+// Goal: exactly the members on the paths go or come, and every other byte stays as it was.
 // Method: rows of bytes, and random documents against a slow reading of the parsed value.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { seed } from '../../test/support/seeded-random.ts'
-import { cutMembers } from './member-cut.ts'
+import { editMembers } from './member-edit.ts'
 
 function cut(text: string, ...paths: string[]): string {
-  return Buffer.concat([...cutMembers(Buffer.from(text), paths)]).toString()
+  return Buffer.concat([...editMembers(Buffer.from(text), { cut: paths, fill: [] })]).toString()
 }
 
 test('a member goes with one comma, wherever it stands among the others', () => {
@@ -32,6 +32,30 @@ test('a path leads through lists, and several share their way', () => {
   assert.equal(
     cut(text, 's[].c.x', 'm[].n[].c.x', 'none[].c'),
     '{"s":[{"c":{"y":2}},"t",[],{"c":5}],"m":[{"n":[{"c":{}},{"i":{"c":{"x":1}}}]}]}',
+  )
+})
+
+test('what an object on the way lacks is added behind its brace', () => {
+  const fill = [
+    { path: 'c[].role', json: '"user"' },
+    { path: 'c[].p.n', json: '[1]' },
+  ]
+  const filled = (text: string, ...paths: string[]) =>
+    Buffer.concat([...editMembers(Buffer.from(text), { cut: paths, fill })]).toString()
+  const ROWS = [
+    [
+      '{"c":[{"a":1},{ },{"role":null},7]}',
+      '{"c":[{"role":"user","a":1},{"role":"user" },{"role":null},7]}',
+    ],
+    ['{"c":[{"r\\u006fle":"x"}]}', '{"c":[{"r\\u006fle":"x"}]}'],
+    ['{"c":[{"p":{},"role":"m"}]}', '{"c":[{"p":{"n":[1]},"role":"m"}]}'],
+    ['{"c":{"a":1}}', '{"c":{"a":1}}'],
+    ['{"d":[{"a":1}]}', '{"d":[{"a":1}]}'],
+  ] as const
+  for (const [text, expected] of ROWS) assert.equal(filled(text), expected, text)
+  assert.equal(
+    filled('{"c":[{"x":1,"p":{"x":1},"y":2},{"x":1}]}', 'c[].x', 'c[].p.x'),
+    '{"c":[{"role":"user","p":{"n":[1]},"y":2},{"role":"user"}]}',
   )
 })
 
