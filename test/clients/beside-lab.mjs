@@ -18,12 +18,12 @@ const executable = path.resolve(import.meta.dirname, '../../dist/openshell.mjs')
 
 /**
  * Starts a lab and a gateway that may reach it, in a folder of their own, and hands `use` what it needs:
- * the lab's `host:port`, the `keyFile` of its service account, `openshell(...args)`,
+ * the `host:port` of the lab and of the gateway, the `keyFile` of its service account, `openshell(...args)`,
  * `agent(command, { input, isInterrupted, env })` that runs a command in a sandbox, with `input` on its
  * standard input, perhaps interrupted while an answer comes, and with more in its environment, and answers `{ code, output }`, and `journal()`, the lab's calls.
  * Whatever `use` throws fails the script; all is removed in the end.
  */
-export async function besideLab({ labOptions = [] }, use) {
+export async function besideLab({ labOptions = [], gatewayOptions = [] }, use) {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'openshell-client-'))
   const keyFile = path.join(folder, 'sa.json')
   const lab = await freeAddress()
@@ -89,9 +89,9 @@ export async function besideLab({ labOptions = [] }, use) {
   try {
     const place = ['--listen', lab, '--key-file', keyFile, ...labOptions]
     await start(['lab', 'start', ...place], lab)
-    const listen = ['--listen', gateway, '--allow-endpoint', lab]
+    const listen = ['--listen', gateway, '--allow-endpoint', lab, ...gatewayOptions]
     await start(['gateway', 'start', ...listen, '--log-format', 'json'], 'gateway.started')
-    await use({ lab, keyFile, openshell, agent, journal })
+    await use({ lab, gateway, keyFile, openshell, agent, journal })
     process.stdout.write('1 passed, 0 failed\n')
   } finally {
     for (const child of programs) child.kill()
