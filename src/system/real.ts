@@ -46,35 +46,12 @@ export const realRandom: Random = {
 }
 
 /**
- * Loaded at the first call: undici is half of the code that a router would load, and a router asks no
- * token endpoint. Connections are kept while in use, closed soon after.
+ * HTTP by undici, which is loaded at the first call: it is half of the code that a router would load,
+ * and a router asks no token endpoint.
  */
-async function loadClient() {
-  const { Agent, request } = await import('undici')
-  const dispatcher = new Agent({ connect: { timeout: 5_000 }, keepAliveTimeout: 10_000 })
-  return { request, dispatcher }
-}
-
-let client: ReturnType<typeof loadClient> | null = null
-
-/** HTTP by undici. It never follows a redirect and never decompresses. */
-export const realFetch: Fetch = async ({ method, url, headers, body, signal }) => {
-  client ??= loadClient()
-  const { request, dispatcher } = await client
-  const answer = await request(url, {
-    dispatcher,
-    method,
-    headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
-    body,
-    signal,
-  })
-  const answerHeaders = new Map(
-    Object.entries(answer.headers).map(([name, value]) => [
-      name.toLowerCase(),
-      Array.isArray(value) ? value.join(', ') : (value ?? ''),
-    ]),
-  )
-  return { status: answer.statusCode, headers: answerHeaders, body: answer.body }
+export const realFetch: Fetch = async request => {
+  const { fetchByUndici } = await import('./undici-fetch.ts')
+  return fetchByUndici(request)
 }
 
 /** The machine's files. */
