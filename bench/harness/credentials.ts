@@ -90,6 +90,7 @@ async function createOne(
       ['OAUTH2_BASE_URL', `${new URL(tokenUrl).origin}/v1`],
     ]),
     candidate: null,
+    ...{ profileWorkspace: '', expiries: new Map(), labels: new Map(), annotations: new Map() },
     version: 1,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,

@@ -76,6 +76,62 @@ export function readProviderInput(
   return { credentials, config }
 }
 
+/** The flags that carry the material of a configured refresh, as commander stores them. */
+export interface MaterialOptions {
+  readonly material?: readonly string[]
+  readonly secretMaterialEnv?: readonly string[]
+  readonly secretMaterialFile?: readonly string[]
+  readonly secretMaterialKey?: readonly string[]
+}
+
+/** What those flags say. */
+export interface MaterialInput {
+  readonly material: ReadonlyMap<string, Secret>
+  /** The names of those that are secrets. */
+  readonly secrets: ReadonlySet<string>
+}
+
+/** Reads material as {@link readProviderInput} reads credentials; a name is given once. */
+export function readMaterial(
+  options: MaterialOptions,
+  terminal: Terminal,
+  check: UsageCheck,
+): MaterialInput {
+  const material = new Map<string, Secret>()
+  const secrets = new Set(options.secretMaterialKey)
+  const put = (label: string, key: string, secret: Secret): void => {
+    if (material.has(key)) check.add(`${label} gives ${key} a second time`)
+    material.set(key, secret)
+  }
+  for (const text of options.material ?? []) {
+    const { key, value } = split(text)
+    if (key === '' || value === null || value === '') check.add('--material takes KEY=VALUE')
+    else put('--material', key, new Secret(value))
+  }
+  for (const text of options.secretMaterialEnv ?? []) {
+    const { key, value } = split(text)
+    const secret = new Secret(terminal.env[value ?? key] ?? '')
+    if (key === '') check.add('--secret-material-env takes KEY or KEY=VARIABLE')
+    else if (secret.isEmpty) check.add(`--secret-material-env finds no value for ${key}`)
+    else put('--secret-material-env', key, secret)
+    secrets.add(key)
+  }
+  for (const text of options.secretMaterialFile ?? []) {
+    const { key, value } = split(text)
+    const label = '--secret-material-file'
+    if (key === '' || value === null || value === '') check.add(`${label} takes KEY=PATH`)
+    else {
+      const secret = readCredentialFile(value, { label, check })
+      if (secret !== null) put(label, key, secret)
+    }
+    secrets.add(key)
+  }
+  for (const key of options.secretMaterialKey ?? []) {
+    if (!material.has(key)) check.add(`--secret-material-key names ${key}, which is not given`)
+  }
+  return { material, secrets }
+}
+
 /** Cuts at the first `=`; the key is '' when there is none that could be one. */
 function split(text: string): { readonly key: string; readonly value: string | null } {
   const match = /^([A-Za-z_][A-Za-z0-9_.-]{0,255})(?:=([\s\S]*))?$/.exec(text)

@@ -29,6 +29,7 @@ test('every shell gets a script that asks openshell', async t => {
 test('commands and flags are completed without a gateway', async t => {
   assert.deepEqual(await completed(t, ['complete', '--', 'provider', 'refresh', '']), [
     'status',
+    'configure',
     'rotate',
     'delete',
     ':4',

@@ -9,13 +9,13 @@ import {
   type ProviderInput,
   readProviderInput,
 } from './assignment.ts'
-import { type Context, define, flag } from './command.ts'
+import { type Context, define, flag, repeatedFlag } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { GCLOUD_TYPE, readGcloudCredentials } from './gcloud-adc.ts'
 import { discoverInEnvironment } from './provider-discovery.ts'
 import { listProfiles } from './provider-profiles.ts'
 import { noteLine, paint, printable, printDone, printLine, type Terminal } from './terminal.ts'
-import { formatInstant, instantOf } from './time.ts'
+import { formatInstant, instantOf, parseInstant } from './time.ts'
 import { UsageCheck } from './usage.ts'
 import { withGateway } from './with-gateway.ts'
 
@@ -45,6 +45,7 @@ export function declareAdd(command: Command, context: Context): void {
       flag('--from-env', 'take what the environment holds for the type, or for the one that fits'),
       flag('--from-existing', 'the same as --from-env'),
       flag('--from-gcloud-adc', 'take what "gcloud auth application-default login" left here'),
+      flag('--runtime-credentials', 'without a credential: its refresh is configured next'),
       ...credentialFlags(),
     ],
     run: async () => {
@@ -69,6 +70,7 @@ export function declareAdd(command: Command, context: Context): void {
             },
             workspace: gateway.workspace,
             noVerify: !options.verify,
+            needsCredential: options.runtimeCredentials !== true,
           },
           { timeoutMs: MINT_TIMEOUT_MS },
         )
@@ -85,6 +87,7 @@ interface AddOptions extends CredentialOptions {
   readonly fromEnv?: boolean
   readonly fromExisting?: boolean
   readonly fromGcloudAdc?: boolean
+  readonly runtimeCredentials?: boolean
 }
 
 /** Where the credentials come from. */
@@ -95,12 +98,14 @@ function sourceOf(options: AddOptions, check: UsageCheck): CredentialSource {
   const given = [
     ...(isFromEnvironment ? ['--from-env'] : []),
     ...(options.fromGcloudAdc === true ? ['--from-gcloud-adc'] : []),
+    ...(options.runtimeCredentials === true ? ['--runtime-credentials'] : []),
     ...(options.credential === undefined ? [] : ['--credential']),
     ...(options.credentialFile === undefined ? [] : ['--credential-file']),
   ]
   const source =
     options.fromGcloudAdc === true ? 'gcloud' : isFromEnvironment ? 'environment' : 'flags'
-  if (source !== 'flags' && given.length > 1) check.add(`${given.join(' and ')} exclude each other`)
+  const isAlone = source !== 'flags' || options.runtimeCredentials === true
+  if (isAlone && given.length > 1) check.add(`${given.join(' and ')} exclude each other`)
   return source
 }
 
@@ -142,13 +147,20 @@ export function declareUpdate(command: Command, context: Context): void {
       'Change a provider: a key given is tried, then replaces the one stored; KEY= takes it away.',
     example:
       'openshell provider update my-vertex --credential-file GOOGLE_SERVICE_ACCOUNT_JSON=new.json',
-    flags: credentialFlags(),
+    flags: [
+      ...credentialFlags(),
+      repeatedFlag(
+        '--credential-expires-at <key=instant>',
+        'when a static credential ends: RFC 3339 or ms; 0 takes it away',
+      ),
+    ],
     run: async () => {
       const [name = ''] = command.args
-      const options = command.opts<CredentialOptions>()
+      const options = command.opts<UpdateOptions>()
       const check = new UsageCheck()
       const input = readProviderInput(options, terminal, { check, mayBeEmpty: true })
-      if (input.credentials.size + input.config.size === 0) {
+      const expiries = readExpiries(options.credentialExpiresAt ?? [], check)
+      if (input.credentials.size + input.config.size + expiries.size === 0) {
         check.add('there is nothing to change: give --credential, --credential-file or --config')
       }
       check.finish()
@@ -162,6 +174,7 @@ export function declareUpdate(command: Command, context: Context): void {
                 credentials: reveal(input.credentials),
                 config: Object.fromEntries(input.config),
               },
+              credentialExpiresAtMs: Object.fromEntries(expiries),
               workspace: gateway.workspace,
               noVerify: !options.verify,
             },
@@ -178,6 +191,21 @@ export function declareUpdate(command: Command, context: Context): void {
       reportMint(terminal, answer)
     },
   })
+}
+
+interface UpdateOptions extends CredentialOptions {
+  readonly credentialExpiresAt?: readonly string[]
+}
+
+function readExpiries(texts: readonly string[], check: UsageCheck): ReadonlyMap<string, bigint> {
+  const label = '--credential-expires-at'
+  const entries = texts.map(text => {
+    const at = text.indexOf('=')
+    if (at < 1) check.add(`${label} takes KEY=INSTANT`)
+    const atMs = at < 1 ? null : parseInstant(check, label, text.slice(at + 1))
+    return [text.slice(0, Math.max(0, at)), BigInt(atMs ?? 0)] as const
+  })
+  return new Map(entries)
 }
 
 /** The gateway tries new material before it stores any of it, so a refusal leaves the old one. */

@@ -1,6 +1,9 @@
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
-import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
+import {
+  type ProviderProfile,
+  ProviderProfileCategory,
+} from '../wire/gen/openshell/v1/profile_pb.ts'
 import type { ProviderInput } from './assignment.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -25,7 +28,7 @@ export function discoverInEnvironment(
   const wanted = type.trim().toLowerCase()
   const candidates =
     wanted === ''
-      ? profiles
+      ? profiles.filter(servesModels)
       : profiles.filter(one => one.id === wanted || one.aliases.includes(wanted))
   const [first] = candidates
   if (first === undefined) {
@@ -49,10 +52,12 @@ function discover(env: Terminal['env'], profile: ProviderProfile): Discovery {
   const credentials = new Map<string, Secret>()
   const config = new Map<string, string>()
   const variables: string[] = []
-  for (const { name, envVars } of profile.credentials) {
+  for (const { name, envVars, refresh } of profile.credentials) {
     const variable = envVars.find(one => isSet(env, one))
-    if (variable === undefined) continue
-    credentials.set(name, new Secret(env[variable] ?? ''))
+    // What the gateway refreshes would be stale soon after it was copied.
+    if (variable === undefined || refresh !== undefined) continue
+    // A profile calls a credential what it likes; what it is stored under is a variable.
+    credentials.set(envVars.includes(name) ? name : variable, new Secret(env[variable] ?? ''))
     variables.push(variable)
   }
   for (const { name } of profile.config) {
@@ -61,6 +66,12 @@ function discover(env: Terminal['env'], profile: ProviderProfile): Discovery {
     variables.push(name)
   }
   return { type: profile.id, credentials, config, variables }
+}
+
+/** A key of Anthropic may be Claude Code's; without a type it is taken for a model's. */
+function servesModels({ category }: ProviderProfile): boolean {
+  const { INFERENCE, UNSPECIFIED } = ProviderProfileCategory
+  return category === INFERENCE || category === UNSPECIFIED
 }
 
 function isSet(env: Terminal['env'], name: string): boolean {

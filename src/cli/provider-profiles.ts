@@ -1,6 +1,7 @@
-import type { Command } from 'commander'
+import type { Command, Option } from 'commander'
+import { AppError } from '../core/errors.ts'
 import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
-import { type Context, define, outputFlag, outputOf } from './command.ts'
+import { type Context, define, flag, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { formatTable, printAnswer } from './output.ts'
 import { paint, printable, printLine, type Terminal } from './terminal.ts'
@@ -14,13 +15,16 @@ export function declareProfiles(command: Command, context: Context): void {
   define(command, {
     sentence: 'List the provider types with the credentials and settings that each takes.',
     example: 'openshell provider list-profiles vertex',
-    flags: [outputFlag()],
+    flags: [outputFlag(), globalFlag()],
     run: async () => {
       const format = outputOf(command)
       const [type = ''] = command.args
-      const profiles = await withGateway(command, context, gateway =>
-        type === '' ? listProfiles(gateway) : readProfile(gateway, type),
-      )
+      const profiles = await withGateway(command, context, async gateway => {
+        const scope = scopeOf(command, gateway)
+        return type === ''
+          ? listProfiles(gateway, scope)
+          : [await readProfile(gateway, type, scope)]
+      })
       await printAnswer(terminal, format, {
         value: profiles.map(describeProfile),
         table: () => {
@@ -33,20 +37,36 @@ export function declareProfiles(command: Command, context: Context): void {
 }
 
 /** Every provider type that the gateway knows. */
-export async function listProfiles(gateway: Gateway): Promise<readonly ProviderProfile[]> {
+export async function listProfiles(
+  gateway: Gateway,
+  workspace = gateway.workspace,
+): Promise<readonly ProviderProfile[]> {
   const { profiles } = await gateway.call(gateway.openshell.listProviderProfiles, {
     limit: PROFILES_MAX,
-    workspace: gateway.workspace,
+    workspace,
   })
   return profiles
 }
 
-async function readProfile(gateway: Gateway, id: string): Promise<readonly ProviderProfile[]> {
-  const { profile } = await gateway.call(gateway.openshell.getProviderProfile, {
-    id,
-    workspace: gateway.workspace,
-  })
-  return profile === undefined ? [] : [profile]
+/** One provider type by its name; throws `not_found`. */
+export async function readProfile(
+  gateway: Gateway,
+  id: string,
+  workspace: string,
+): Promise<ProviderProfile> {
+  const { profile } = await gateway.call(gateway.openshell.getProviderProfile, { id, workspace })
+  if (profile !== undefined) return profile
+  throw new AppError('not_found', `Provider profile "${id}" does not exist`)
+}
+
+/** `--global`, for what all workspaces have. */
+export function globalFlag(): Option {
+  return flag('--global', 'of all workspaces, instead of this one')
+}
+
+/** The workspace whose profiles are meant; '' for those of all workspaces. */
+export function scopeOf(command: Command, gateway: Gateway): string {
+  return command.opts<{ global?: boolean }>().global === true ? '' : gateway.workspace
 }
 
 /** A type as a block: its names, its keys with what each is, and a command to paste. */
@@ -82,8 +102,10 @@ function hasRequired({ credentials, config }: ProviderProfile): boolean {
 
 /** A credential's name with the other names that it goes by. */
 function namesOf({ name, envVars }: ProviderProfile['credentials'][number]): string {
-  const others = envVars.filter(one => one !== name)
-  return others.length === 0 ? name : `${name} (= ${others.join(', ')})`
+  // What a profile calls it is nothing that a person could give a value.
+  const [first = name] = envVars.includes(name) ? [name] : envVars
+  const others = envVars.filter(one => one !== first)
+  return others.length === 0 ? first : `${first} (= ${others.join(', ')})`
 }
 
 function markRequired(name: string, isRequired: boolean): string {

@@ -4,6 +4,7 @@ import type { ProviderCredentialRefreshStatus } from '../wire/gen/openshell/v1/r
 import { type Context, define, defineGroup, flag, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
 import { type OutputFormat, printAnswer } from './output.ts'
+import { declareConfigure } from './provider-refresh-configure.ts'
 import { describeStatus, formatStatusStory, formatStatusTable } from './refresh-table.ts'
 import { watchStatus } from './refresh-watch.ts'
 import { printable, printDone, printLine } from './terminal.ts'
@@ -16,6 +17,7 @@ const ROTATE_TIMEOUT_MS = 60_000
 export function declareRefresh(group: Command, context: Context): void {
   defineGroup(group, 'See how tokens are refreshed, refresh one now, or stop it.')
   declareStatus(group.command('status [name]'), context)
+  declareConfigure(group.command('configure <name>'), context)
   declareRotate(group.command('rotate <name>'), context)
   declareDelete(group.command('delete <name>'), context)
 }

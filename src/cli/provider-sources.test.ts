@@ -51,6 +51,7 @@ test('keys and settings in the environment are sent under the type’s own names
     assert.equal(err, 'using OLD_ACME_KEY, ACME_URL from the environment\n')
     assert.deepEqual(request, {
       workspace: 'default',
+      needsCredential: true,
       provider: {
         metadata: { name: 'n', workspace: 'default' },
         type: 'acme',
@@ -119,6 +120,7 @@ test('gcloud’s credentials are found where Google’s own libraries look, best
     )
     assert.deepEqual(request, {
       workspace: 'default',
+      needsCredential: true,
       provider: {
         metadata: { name: 'n', workspace: 'default' },
         type: 'google-vertex-ai',

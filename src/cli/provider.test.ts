@@ -63,6 +63,7 @@ test('add sends what was given, and says how long the token lives', async () => 
   assert.deepEqual(gateway.calls[0]?.request, {
     workspace: 'default',
     noVerify: true,
+    needsCredential: true,
     provider: {
       metadata: { name: 'my-vertex', workspace: 'default' },
       type: 'vertex',

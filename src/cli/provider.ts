@@ -6,6 +6,7 @@ import type { Gateway } from './gateway-call.ts'
 import { formatTable, printAnswer, printBlock } from './output.ts'
 import { declareAdd, declareUpdate } from './provider-add.ts'
 import { declareDoctor } from './provider-doctor.ts'
+import { declareProfile } from './provider-profile.ts'
 import { declareProfiles } from './provider-profiles.ts'
 import { declareRefresh } from './provider-refresh.ts'
 import { noteLine, paint, printDone, printLine } from './terminal.ts'
@@ -24,6 +25,7 @@ export function declareProvider(group: Command, context: Context): void {
   declareDelete(group.command('delete <names...>'), context)
   declareDoctor(group.command('doctor <name>'), context)
   declareProfiles(group.command('list-profiles [type]'), context)
+  declareProfile(group.command('profile'), context)
   declareRefresh(group.command('refresh'), context)
 }
 

@@ -1,5 +1,6 @@
 import { formatSpan } from '../core/duration.ts'
 import type { Terminal } from './terminal.ts'
+import type { UsageCheck } from './usage.ts'
 
 const DAY_MS = 86_400_000
 
@@ -23,6 +24,24 @@ export function clockOf(terminal: Terminal, atMs: number): string {
 export function rfc3339(atMs: bigint): string | null {
   const instant = instantOf(atMs)
   return instant === null ? null : new Date(instant).toISOString()
+}
+
+/**
+ * An instant that a person gave: RFC 3339, or milliseconds since the epoch; null without one. What is
+ * neither is noted in `check`.
+ */
+export function parseInstant(
+  check: UsageCheck,
+  name: string,
+  text: string | undefined,
+): number | null {
+  if (text === undefined) return null
+  const isRfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/i.test(text)
+  const atMs = /^\d{1,15}$/.test(text) ? Number(text) : isRfc3339 ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(atMs)) {
+    check.add(`${name} takes an instant such as 2026-12-01T12:00:00Z, or milliseconds`)
+  }
+  return Number.isNaN(atMs) ? null : atMs
 }
 
 /** A wire instant as a number; null where the wire says "none" (0) or "never" (2⁶³−1). */

@@ -18,6 +18,7 @@ const token = (expiresAtMs: number) => ({ value: new Secret('t'), issuedAtMs: 0,
 const credential = (rest: Partial<Credential>): Credential => ({
   providerId: 'p',
   key: 'k',
+  grant: null,
   version: 1,
   generation: 1,
   token: token(NOW_MS + 1),

@@ -1,3 +1,4 @@
+import type { ConfiguredGrant } from './configured-grant.ts'
 import type { Failure, FailureClass } from './failure.ts'
 import type { Secret } from './secret.ts'
 
@@ -17,6 +18,11 @@ export interface Credential {
   readonly providerId: string
   /** The name of the token, for example `GOOGLE_VERTEX_AI_TOKEN`. */
   readonly key: string
+  /**
+   * How it is minted when a person configured that for this key; null when the provider's type says it
+   * of the provider's material. A provider has at most one of those.
+   */
+  readonly grant: ConfiguredGrant | null
   /** Counts writes; a writer that read an older version loses. */
   readonly version: number
   /** Counts minted tokens; 0 before the first. */

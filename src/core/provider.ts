@@ -7,13 +7,23 @@ export interface ProviderContent {
   readonly config: ReadonlyMap<string, string>
 }
 
+/** What a person notes on a provider. It is kept and told, and nothing follows from it here. */
+interface ProviderNotes {
+  readonly labels: ReadonlyMap<string, string>
+  readonly annotations: ReadonlyMap<string, string>
+}
+
 /** A configured provider. Credential material is in it; it never leaves the gateway. */
-export interface ProviderRecord extends ProviderContent {
+export interface ProviderRecord extends ProviderContent, ProviderNotes {
   readonly id: string
   readonly workspace: string
   readonly name: string
   /** The canonical type, never an alias. */
   readonly type: string
+  /** The workspace whose profile its type is; '' for a type that all workspaces have. */
+  readonly profileWorkspace: string
+  /** When material ends of which a person said so, by its key. */
+  readonly expiries: ReadonlyMap<string, number>
   /**
    * New content that has not brought a token yet. It is tried before the standing one and takes its
    * place at its first success; null when there is none.
@@ -46,4 +56,17 @@ export interface SandboxRecord {
   readonly workspace: string
   readonly name: string
   readonly createdAtMs: number
+}
+
+/** A provider type that a person described, beside those that this program knows. */
+export interface ProfileRecord {
+  /** Whose it is; '' for all workspaces. */
+  readonly workspace: string
+  readonly id: string
+  /** The profile as JSON, as its service wrote it. */
+  readonly document: string
+  /** Counts writes; starts at 1. */
+  readonly version: number
+  readonly createdAtMs: number
+  readonly updatedAtMs: number
 }

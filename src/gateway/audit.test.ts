@@ -18,9 +18,10 @@ import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { Doctor } from '../wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { ProviderCredentialRefreshStrategy } from '../wire/gen/openshell/v1/refresh_pb.ts'
 
 /** Methods of this kind only look. */
-const LOOKS = /^(Get|List|Health|Watch)/
+const LOOKS = /^(Get|List|Lint|Health|Watch)/
 
 /** Routers and supervisors call these; what they leave is the line of the mint that may follow. */
 const BY_ROUTERS = [
@@ -28,6 +29,11 @@ const BY_ROUTERS = [
   ...['IssueSandboxToken', 'RefreshSandboxToken', 'ReportPolicyStatus', 'ReportMainProcessExit'],
   'SubmitPolicyAnalysis',
 ]
+
+/** Streams that a supervisor holds open; nothing is kept of them. */
+const BY_SUPERVISORS = ['ConnectSupervisor', 'RelayStream', 'PushSandboxLogs']
+
+const CLIENT_CREDENTIALS = ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS
 
 const SERVICES = [OpenShell, Inference, Delivery, Doctor]
 
@@ -72,6 +78,39 @@ const STORY: readonly Step[] = [
       ...{ event: 'audit.route.set', route: 'inference.local', provider: 'vx' },
       ...{ model: 'claude-3-7-sonnet', version: 1 },
     },
+  },
+  {
+    method: method.importProviderProfiles,
+    request: ({ lab }) => ({ profiles: [{ profile: profile(lab, 0n), source: 'acme.yaml' }] }),
+    line: { event: 'audit.profile.import', profiles: 'acme', workspace: '' },
+  },
+  {
+    method: method.updateProviderProfiles,
+    request: ({ lab }) => ({ profile: { profile: profile(lab, 1n), source: 'acme.yaml' } }),
+    line: { event: 'audit.profile.update', profiles: 'acme', workspace: '', version: 2 },
+  },
+  {
+    method: method.createProvider,
+    request: () => ({ provider: { metadata: { name: 'ac' }, type: 'acme' } }),
+    line: { event: 'audit.provider.create', provider: 'ac', type: 'acme', version: 1 },
+  },
+  {
+    method: method.configureProviderRefresh,
+    request: ({ lab }) => ({
+      ...{ provider: 'ac', credentialKey: 'ACME_TOKEN', strategy: CLIENT_CREDENTIALS },
+      material: clientOf(lab),
+    }),
+    line: { event: 'audit.refresh.configure', provider: 'ac', credential: 'ACME_TOKEN' },
+  },
+  {
+    method: method.deleteProvider,
+    request: () => ({ name: 'ac' }),
+    line: { event: 'audit.provider.delete', provider: 'ac', type: 'acme' },
+  },
+  {
+    method: method.deleteProviderProfile,
+    request: () => ({ id: 'acme' }),
+    line: { event: 'audit.profile.delete', profiles: 'acme', workspace: '' },
   },
   {
     method: method.rotateProviderCredential,
@@ -170,6 +209,17 @@ const STORY: readonly Step[] = [
   },
 ]
 
+function profile(lab: TestGateway['lab'], resourceVersion: bigint) {
+  const refresh = { strategy: CLIENT_CREDENTIALS, tokenUrl: `${lab.origin}/oauth2/token` }
+  const credentials = [{ name: 'token', envVars: ['ACME_TOKEN'], refresh }]
+  return { id: 'acme', displayName: 'Acme', credentials, resourceVersion }
+}
+
+function clientOf(lab: TestGateway['lab']): Record<string, string> {
+  const { clientId, clientSecret } = lab.registerOauthClient({ method: 'post' })
+  return { client_id: clientId, client_secret: clientSecret.reveal() }
+}
+
 function auditLines(world: TestGateway): readonly Line[] {
   const lines: readonly Line[] = world.lines.map(line => JSON.parse(line))
   return lines.filter(({ event }) => String(event).startsWith('audit.'))
@@ -188,7 +238,7 @@ test('every method of the gateway only looks, or is part of the story', async ()
   await using world = await startTestGateway()
   const told = new Set(STORY.map(step => step.method.name))
   const changing = SERVICES.flatMap(service => service.methods).filter(
-    ({ name }) => !LOOKS.test(name) && !BY_ROUTERS.includes(name),
+    ({ name }) => !LOOKS.test(name) && ![...BY_ROUTERS, ...BY_SUPERVISORS].includes(name),
   )
   assert.ok(changing.length > 10)
   for (const one of changing.filter(({ name }) => !told.has(name))) {

@@ -13,6 +13,10 @@ export type AuditAction =
   | 'provider.update'
   | 'provider.delete'
   | 'provider.examine'
+  | 'profile.import'
+  | 'profile.update'
+  | 'profile.delete'
+  | 'refresh.configure'
   | 'refresh.rotate'
   | 'refresh.delete'
   | 'route.set'
@@ -41,6 +45,10 @@ interface AuditSubject {
   readonly workspace?: string
   readonly provider?: string
   readonly type?: string
+  /** Ids, separated by commas. */
+  readonly profiles?: string
+  /** The key that is refreshed. */
+  readonly credential?: string
   readonly route?: string
   readonly model?: string
   readonly sandbox?: string

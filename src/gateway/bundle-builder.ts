@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Bundle, RouteFailure } from '../core/bundle.ts'
-import { type Credential, usableToken } from '../core/credential.ts'
+import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import type { InferenceRoute, ProviderRecord } from '../core/provider.ts'
+import type { InferenceRoute } from '../core/provider.ts'
 import type { ResolvedRoute } from '../core/route.ts'
-import type { Secret } from '../core/secret.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
-import { findProviderType } from '../providers/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import { typeOf } from './provider-types.ts'
+import { routeCredential, withConfigured } from './route-credential.ts'
 
 const DEFAULT_TIMEOUT_SECONDS = 60
 
@@ -55,8 +55,10 @@ async function resolve(
     if (provider === null) {
       return fail('provider_not_found', `Provider "${route.providerName}" does not exist`)
     }
-    const type = findProviderType(provider.type)
-    const { shape, credential } = type.route(provider, route.modelId, deps.rules)
+    const type = await typeOf(deps.store, provider)
+    const rows = await deps.store.listCredentials(provider.id)
+    const view = withConfigured(provider, rows)
+    const { shape, credential } = type.route(view, route.modelId, deps.rules)
     const common = {
       ...shape,
       name: route.name,
@@ -66,23 +68,23 @@ async function resolve(
       timeoutMs:
         (route.timeoutSeconds === 0 ? DEFAULT_TIMEOUT_SECONDS : route.timeoutSeconds) * 1_000,
     }
-    if (credential.kind === 'material') {
-      const key = materialKey(provider, credential.key)
-      return {
-        ...{ ...common, credential: key, generation: 0 },
-        ...{ expiresAtMs: null, mandatoryAtMs: null },
-      }
-    }
-    const row = (await deps.store.listCredentials(provider.id)).find(
-      one => one.key === type.tokenKey,
-    )
     const nowMs = deps.clock.nowMs()
-    const token = row === undefined ? null : usableToken(row, nowMs)
-    if (row === undefined || token === null) return tokenFailure(fail, row)
+    const found = routeCredential({ type, provider, rows }, credential, nowMs)
+    if (found.kind === 'missing') return fail('credential_missing', 'it has no token')
+    if (found.kind === 'static') {
+      const { value, expiresAtMs } = found
+      if (expiresAtMs !== null && expiresAtMs <= nowMs) {
+        const ended = fail('credential_expired', 'its static credential has ended')
+        return { ...ended, sinceMs: expiresAtMs }
+      }
+      return { ...common, credential: value, generation: 0, expiresAtMs, mandatoryAtMs: null }
+    }
+    const { row, value } = found
+    if (value === null) return tokenFailure(fail, row)
     return {
       ...common,
-      credential: token.value,
-      expiresAtMs: token.expiresAtMs,
+      credential: value,
+      expiresAtMs: row.token?.expiresAtMs ?? null,
       mandatoryAtMs: row.mandatoryAtMs,
       generation: row.generation,
     }
@@ -92,17 +94,10 @@ async function resolve(
   }
 }
 
-function materialKey(provider: ProviderRecord, key: string): Secret {
-  const secret = provider.material.get(key)
-  if (secret !== undefined) return secret
-  throw new AppError('invalid_credential', `The credential ${key} is missing`)
-}
-
 function tokenFailure(
   fail: (code: string, message: string) => RouteFailure,
-  row: Credential | undefined,
+  row: Credential,
 ): RouteFailure {
-  if (row === undefined) return fail('credential_missing', 'it has no token')
   if (row.isDisabled) return fail('credential_disabled', 'its refresh was deleted')
   const sinceMs = row.token?.expiresAtMs ?? row.failingSinceMs
   const { failure } = row

@@ -1,12 +1,15 @@
 import type { RequestListener } from 'node:http'
-import type { ProviderRecord, SandboxRecord } from '../core/provider.ts'
+import type { SandboxRecord } from '../core/provider.ts'
+import { configuredSource } from '../providers/configured-grant.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
 import {
+  type ClockOffsets,
   type CredentialRefresher,
   createRefresher,
   type RefresherDeps,
 } from '../providers/refresher.ts'
 import { findProviderType } from '../providers/registry.ts'
+import type { AttemptDeps } from '../refresh/attempt.ts'
 import { createRefreshTask } from '../refresh/task.ts'
 import type { DeletedProvider, Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
@@ -29,6 +32,7 @@ import type { Identity } from './identity.ts'
 import { inferenceRpcs } from './inference-service.ts'
 import { createMetrics } from './metrics.ts'
 import { followOtherGateways } from './other-gateways.ts'
+import { profileRpcs } from './profile-service.ts'
 import { createProviderDesk } from './provider-desk.ts'
 import { providerRpcs } from './provider-service.ts'
 import { refreshRpcs } from './refresh-service.ts'
@@ -129,7 +133,8 @@ export async function composeGateway(
   const rpcs = [
     ...healthRpcs(health),
     ...providerRpcs({ ...deps, desk, onDelete: onChange }),
-    ...refreshRpcs({ store, clock, task, delivery, onChange }),
+    ...profileRpcs(deps),
+    ...refreshRpcs({ ...deps, rules, task, delivery, onChange }),
     ...doctorRpcs({ ...deps, rules }),
     ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
     ...sandboxSideRpcs({ ...deps, rules }, sandbox => {
@@ -179,15 +184,20 @@ type SandboxDeps = GatewayDeps & {
   readonly rules: ProviderRules
 }
 
-/** One refresher a type, because a refresher remembers what it learnt of the vendor's clock. */
-function createRefresherTable(
-  deps: RefresherDeps,
-): (provider: ProviderRecord) => CredentialRefresher {
+/**
+ * One refresher a type. What is learnt of the vendors' clocks is kept for all of them, since that of a
+ * configured key is made anew each time.
+ */
+function createRefresherTable(deps: RefresherDeps): AttemptDeps['refresherOf'] {
   const made = new Map<string, CredentialRefresher>()
-  return provider => {
+  const offsets: ClockOffsets = new Map()
+  return (provider, grant) => {
+    if (grant !== null) {
+      return createRefresher(configuredSource(provider.type, grant), deps, offsets)
+    }
     const known = made.get(provider.type)
     if (known !== undefined) return known
-    const refresher = createRefresher(findProviderType(provider.type), deps)
+    const refresher = createRefresher(findProviderType(provider.type), deps, offsets)
     made.set(provider.type, refresher)
     return refresher
   }

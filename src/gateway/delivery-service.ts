@@ -1,8 +1,6 @@
-import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import { plainLine } from '../core/plain-line.ts'
 import type { ProviderRecord, SandboxRecord } from '../core/provider.ts'
-import { findProviderType } from '../providers/registry.ts'
 import { nextForcedAtMs } from '../refresh/policy.ts'
 import type { RefreshTask } from '../refresh/task.ts'
 import type { Store } from '../store/store.ts'
@@ -11,6 +9,8 @@ import type { Log } from '../system/log.ts'
 import { Delivery as DeliveryMethods } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import type { Delivery } from './delivery.ts'
 import type { Identity } from './identity.ts'
+import { typeOf } from './provider-types.ts'
+import { routeCredential } from './route-credential.ts'
 import { changeRpc, type Rpc, sandboxRpc, sandboxStreamRpc } from './rpc.ts'
 import { requireSandbox } from './sandbox-change.ts'
 
@@ -88,7 +88,7 @@ async function rejected(
 ): Promise<Verdict> {
   // Before anything is awaited: a refresh that has begun since cannot bring what was refused.
   const reportedAtMs = deps.clock.monotonicMs()
-  const { provider, credential } = await find(deps.store, sandbox, report.providerName)
+  const { provider, credential } = await find(deps, sandbox, report)
   deps.onRejected(provider)
   const forcedAtMs = nextForcedAtMs(credential)
   const next = BigInt(Math.min(credential.dueAtMs ?? forcedAtMs, forcedAtMs))
@@ -120,13 +120,21 @@ async function rejected(
   return { outcome: 'refreshing', message: 'A new token is being minted', nextAttemptAtMs: next }
 }
 
-async function find(store: Store, sandbox: SandboxRecord, providerName: string) {
+/** The provider, and its credential that a router was refused with. */
+async function find(
+  { store, clock }: DeliveryServiceDeps,
+  sandbox: SandboxRecord,
+  { providerName, generation }: { readonly providerName: string; readonly generation: number },
+) {
   const provider = await store.getProvider(sandbox.workspace, providerName)
   if (provider === null)
     throw new AppError('not_found', `Provider "${providerName}" does not exist`)
-  const { tokenKey } = findProviderType(provider.type)
-  const rows: readonly Credential[] = await store.listCredentials(provider.id)
-  const credential = rows.find(one => one.key === tokenKey)
+  const type = await typeOf(store, provider)
+  const rows = await store.listCredentials(provider.id)
+  const found = routeCredential({ type, provider, rows }, { kind: 'token' }, clock.nowMs())
+  // A key that a person had refreshed may serve in place of a static one.
+  const configured = rows.find(row => row.generation === generation) ?? rows[0]
+  const credential = found.kind === 'token' ? found.row : configured
   if (credential !== undefined) return { provider, credential }
   throw new AppError('failed_precondition', `Provider "${providerName}" has no token to refresh`)
 }

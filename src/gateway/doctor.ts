@@ -5,9 +5,9 @@ import type { Secret } from '../core/secret.ts'
 import { type Finding, probeRoute } from '../providers/probe.ts'
 import type { ProviderRoute, ProviderType } from '../providers/provider-type.ts'
 import type { RefresherDeps } from '../providers/refresher.ts'
-import { findProviderType } from '../providers/registry.ts'
 import type { Store } from '../store/store.ts'
 import { mintOnce } from './doctor-mint.ts'
+import { typeOf } from './provider-types.ts'
 import { type Reach, reachHost } from './reach.ts'
 import { unknownKeys } from './validate.ts'
 
@@ -63,7 +63,7 @@ export async function examine(
   provider: ProviderRecord,
   modelId: string,
 ): Promise<readonly Step[]> {
-  const type = findProviderType(provider.type)
+  const type = await typeOf(deps.store, provider)
   const chosen = modelId === '' ? await routedModel(deps.store, provider) : modelId
   const patient: Patient = { type, provider, modelId: chosen }
   const steps: Step[] = []

@@ -2,8 +2,8 @@ import { type Credential, usableToken } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { ProviderRules, ProviderType } from '../providers/provider-type.ts'
-import type { CredentialRefresher, RefreshResult } from '../providers/refresher.ts'
-import type { RefreshEvent } from '../refresh/attempt.ts'
+import type { RefreshResult } from '../providers/refresher.ts'
+import type { AttemptDeps, RefreshEvent } from '../refresh/attempt.ts'
 import { afterAttempt, isParked, NO_CANDIDATE } from '../refresh/transition.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
@@ -22,7 +22,7 @@ export interface ProviderDeskDeps {
   readonly random: Random
   readonly log: Log
   readonly rules: ProviderRules
-  readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
+  readonly refresherOf: AttemptDeps['refresherOf']
   /** Called after each first mint, whatever came of it. */
   readonly onMint: (event: RefreshEvent) => void
   /** Called after each change, so that due times and bundles follow. */
@@ -35,6 +35,18 @@ export interface ProviderWish {
   readonly config: Readonly<Record<string, string>>
   /** Store it even when the vendor refuses the first token. */
   readonly isUnverified: boolean
+  /** Absent changes none of them. */
+  readonly notes?: NotesWish
+  /** Whether a provider with nothing to get a token with is refused; absent for no. */
+  readonly needsCredential?: boolean
+}
+
+/** What a person notes on a provider; as with configuration, an empty value takes a key away. */
+interface NotesWish {
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+  /** When static credentials end, by key; 0 takes the instant away. */
+  readonly expiries: Readonly<Record<string, number>>
 }
 
 /** A first mint, before or beside what stands. */
@@ -49,7 +61,9 @@ export async function firstMint(
   provider: ProviderRecord,
 ): Promise<FirstMint> {
   const startedMs = deps.clock.monotonicMs()
-  const result = await deps.refresherOf(provider).refresh(provider, new AbortController().signal)
+  const result = await deps
+    .refresherOf(provider, null)
+    .refresh(provider, new AbortController().signal)
   return { result, elapsedMs: deps.clock.monotonicMs() - startedMs }
 }
 

@@ -1,12 +1,12 @@
-import { usableToken } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { InferenceRoute, ProviderRecord } from '../core/provider.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
-import { findProviderType } from '../providers/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import type { Delivery } from './delivery.ts'
+import { typeOf } from './provider-types.ts'
+import { type RouteCredential, routeCredential, withConfigured } from './route-credential.ts'
 import { adminRpc, changeRpc, type Rpc, sandboxRpc } from './rpc.ts'
 import { checkRouteName, checkWorkspace } from './validate.ts'
 
@@ -47,8 +47,8 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
       if (request.timeoutSecs > TIMEOUT_SECONDS_MAX) {
         throw new AppError('invalid_argument', 'The timeout is longer than a day')
       }
-      const { shape } = findProviderType(provider.type).route(provider, request.modelId, deps.rules)
-      if (!request.noVerify) await requireToken(deps, provider)
+      const { shape, credential } = await resolveRoute(deps, provider, request.modelId)
+      if (!request.noVerify) requireToken(provider, credential)
       const route = await save(deps.store, {
         workspace,
         name: checkRouteName(request.routeName),
@@ -86,13 +86,31 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
   ]
 }
 
+/** How the vendor would serve the model, and with what. Throws as the provider's type does. */
+async function resolveRoute(
+  { store, clock, rules }: InferenceServiceDeps,
+  provider: ProviderRecord,
+  modelId: string,
+) {
+  const type = await typeOf(store, provider)
+  const rows = await store.listCredentials(provider.id)
+  const { shape, credential } = type.route(withConfigured(provider, rows), modelId, rules)
+  const found = routeCredential({ type, provider, rows }, credential, clock.nowMs())
+  return { shape, credential: found }
+}
+
 /** A route to a provider that cannot serve is refused while a person is there to read why. */
-async function requireToken(deps: InferenceServiceDeps, provider: ProviderRecord): Promise<void> {
-  const [credential] = await deps.store.listCredentials(provider.id)
-  if (credential === undefined || usableToken(credential, deps.clock.nowMs()) !== null) return
-  const why = credential.failure?.message ?? 'its first token is still being minted'
-  throw new AppError('no_valid_token', `Provider "${provider.name}" has no valid token: ${why}`, {
-    hint: `See 'openshell provider refresh status ${provider.name}'; --no-verify sets the route all the same`,
+function requireToken({ name }: ProviderRecord, credential: RouteCredential): void {
+  if (credential.kind === 'static') return
+  if (credential.kind === 'missing') {
+    throw new AppError('invalid_credential', `Provider "${name}" has no ${credential.key}`, {
+      hint: `Have it refreshed with 'openshell provider refresh configure ${name}', or add a credential`,
+    })
+  }
+  if (credential.value !== null) return
+  const why = credential.row.failure?.message ?? 'its first token is still being minted'
+  throw new AppError('no_valid_token', `Provider "${name}" has no valid token: ${why}`, {
+    hint: `See 'openshell provider refresh status ${name}'; --no-verify sets the route all the same`,
   })
 }
 

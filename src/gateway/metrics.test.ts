@@ -47,7 +47,13 @@ function createWorld() {
 function provider(name = 'p', id = name): ProviderRecord {
   const times = { createdAtMs: 0, updatedAtMs: 0, version: 1 }
   const content = { material: new Map(), config: new Map(), candidate: null }
-  return { ...content, ...times, id, workspace: 'default', name, type: 'oauth2' }
+  const notes = {
+    profileWorkspace: '',
+    labels: new Map(),
+    annotations: new Map(),
+    expiries: new Map(),
+  }
+  return { ...content, ...notes, ...times, id, workspace: 'default', name, type: 'oauth2' }
 }
 
 /** A credential whose token was minted now and lives an hour, with a refresh due after 50 minutes. */

@@ -71,7 +71,8 @@ for (const [kind, fault, words] of [
     const status = await statusOf(name)
     assert.equal(status.failureClass, kind)
     assert.equal(status.state, kind === 'X' ? 'expired' : 'failed')
-    assert.equal(status.status, 'error')
+    const word = kind === 'X' ? 'investigation_required' : 'configuration_required'
+    assert.equal(status.status, word)
     assert.notEqual(status.advice, '')
     assert.equal(status.nextRefreshAtMs === PARKED, kind === 'P')
     assert.ok(status.lastErrorAtMs > 0n)

@@ -1,9 +1,9 @@
 import type { Credential } from '../core/credential.ts'
+import { ownCredential } from '../core/outputs.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
-import { findProviderType } from '../providers/registry.ts'
 import { afterAttempt, afterDropping, afterStaging, newCredential } from '../refresh/transition.ts'
-import { isSameContent } from './content.ts'
+import { isSameContent, isSameNotes } from './content.ts'
 import {
   canServe,
   chance,
@@ -17,14 +17,13 @@ import {
   servingWords,
   tell,
 } from './first-mint.ts'
+import { checkConfiguration, refuseRefreshed, withNotes } from './provider-check.ts'
 import { refuseCollisionsOf } from './provider-environment.ts'
 import { changed, type ProviderReceipt, receiptOf, taken } from './provider-receipt.ts'
+import { findType, typeOf } from './provider-types.ts'
 import { changeSingleUse, createSingleUse } from './single-use.ts'
 import { uuid } from './uuid.ts'
 import { mergeConfig, mergeMaterial } from './validate.ts'
-
-/** A model id that any type accepts: what is checked with it is the configuration. */
-const ANY_MODEL = 'model'
 
 /** Takes in new and changed providers: nothing is stored that could never work. */
 export interface ProviderDesk {
@@ -47,13 +46,15 @@ export interface ProviderDesk {
 export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
   return {
     async create({ workspace, name, type: typeName }, wish) {
-      const type = findProviderType(typeName)
+      const { type, profileWorkspace } = await findType(deps.store, typeName, workspace)
       const nowMs = deps.clock.nowMs()
-      const provider: ProviderRecord = {
+      const bare: ProviderRecord = {
         id: uuid(deps.random),
         workspace,
         name,
         type: type.type,
+        profileWorkspace,
+        ...{ expiries: new Map(), labels: new Map(), annotations: new Map() },
         material: mergeMaterial(type, new Map(), wish.material),
         config: mergeConfig(new Map(), wish.config),
         candidate: null,
@@ -61,26 +62,34 @@ export function createProviderDesk(deps: ProviderDeskDeps): ProviderDesk {
         createdAtMs: nowMs,
         updatedAtMs: nowMs,
       }
+      const provider = withNotes(type, { provider: bare, next: bare, rows: [] }, wish)
       if ((await deps.store.getProvider(workspace, name)) !== null) throw taken(name)
       return telling(deps, provider, () => createNew(deps, { type, provider }, wish))
     },
-    async update(provider, wish, expectedVersion) {
-      if (expectedVersion !== 0 && expectedVersion !== provider.version) {
-        throw changed(provider.name)
+    async update(standing, wish, expectedVersion) {
+      if (expectedVersion !== 0 && expectedVersion !== standing.version) {
+        throw changed(standing.name)
       }
-      const type = findProviderType(provider.type)
+      const type = await typeOf(deps.store, standing)
+      const rows = await deps.store.listCredentials(standing.id)
+      refuseRefreshed(type, rows, wish)
       // What is waiting to be tried is what the person believes to be there.
-      const base = provider.candidate ?? provider
+      const base = standing.candidate ?? standing
       const next: ProviderContent = {
         material: mergeMaterial(type, base.material, wish.material),
         config: mergeConfig(base.config, wish.config),
       }
-      const [found] = await deps.store.listCredentials(provider.id)
+      const found = ownCredential(rows)
+      const provider = withNotes(type, { provider: standing, next, rows }, wish)
       if (isSameContent(provider, next)) {
-        return keepStanding(deps, { provider, credential: found ?? null })
+        const receipt = { provider, credential: found ?? null }
+        if (isSameNotes(standing, provider)) return keepStanding(deps, receipt)
+        return telling(deps, provider, () => keepNotes(deps, type, receipt))
       }
       await refuseCollisionsOf(deps, { ...provider, ...next })
-      return telling(deps, provider, () => change(deps, { type, provider, next, found }, wish))
+      return telling(deps, provider, () =>
+        change(deps, { type, provider, next, found, rows }, wish),
+      )
     },
   }
 }
@@ -103,13 +112,14 @@ async function createNew(
   { type, provider }: { readonly type: ProviderType; readonly provider: ProviderRecord },
   wish: ProviderWish,
 ): Promise<ProviderReceipt> {
-  const isRefreshed = checkConfiguration(deps, type, provider)
+  const mayBeBare = wish.needsCredential !== true
+  const isRefreshed = checkConfiguration(deps, type, { provider, rows: [], mayBeBare })
   if (!isRefreshed) {
     await deps.store.createProvider(provider, [])
     return receiptOf(type, provider, null)
   }
   const fresh = newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
-  if (deps.refresherOf(provider).singleUse(provider) !== null) {
+  if (deps.refresherOf(provider, null).singleUse(provider) !== null) {
     return createSingleUse(deps, { type, provider, fresh }, wish)
   }
   const mint = await firstMint(deps, provider)
@@ -128,28 +138,30 @@ interface Change {
   readonly provider: ProviderRecord
   readonly next: ProviderContent
   readonly found: Credential | undefined
+  readonly rows: readonly Credential[]
 }
 
 async function change(
   deps: ProviderDeskDeps,
-  { type, provider, next, found }: Change,
+  { type, provider, next, found, rows }: Change,
   wish: ProviderWish,
 ): Promise<ProviderReceipt> {
   const renewed: ProviderRecord = { ...provider, ...next, candidate: null }
-  const isRefreshed = checkConfiguration(deps, type, renewed)
+  const mayBeBare = provider.material.size === 0 || rows.some(one => one.grant !== null)
+  const isRefreshed = checkConfiguration(deps, type, { provider: renewed, rows, mayBeBare })
   if (!isRefreshed) {
     const stored = await deps.store.updateProvider(provider, next, [])
     if (stored === null) throw changed(provider.name)
     return receiptOf(type, stored, null)
   }
-  const key = deps.refresherOf(renewed).singleUse(renewed)
+  const key = deps.refresherOf(renewed, null).singleUse(renewed)
   if (found !== undefined && key !== null) {
     return changeSingleUse(deps, { type, provider, next, found, key }, wish)
   }
   const mint = await firstMint(deps, renewed)
   const fresh = newCredential(provider.id, type.tokenKey, deps.clock.nowMs())
   // The refresh task may have minted with the old material meanwhile: generations go on from there.
-  const [latest = fresh] = await deps.store.listCredentials(provider.id)
+  const latest = ownCredential(await deps.store.listCredentials(provider.id)) ?? fresh
   const isServing = canServe(latest)
   if (isRefused(mint.result, wish)) {
     throw refused(deps, provider, { mint, credential: latest, serving: servingWords(deps, latest) })
@@ -190,13 +202,13 @@ async function keepStanding(
   return { provider: stored, credential: saved, warning: '' }
 }
 
-/** Throws when material or configuration can never work; answers whether there is a token to mint. */
-function checkConfiguration(
+/** The person changes what is noted on a provider, and nothing else. */
+async function keepNotes(
   deps: ProviderDeskDeps,
   type: ProviderType,
-  provider: ProviderRecord,
-): boolean {
-  const request = type.grant(provider, deps.clock.nowMs(), deps.rules)
-  type.route(provider, ANY_MODEL, deps.rules)
-  return request !== null
+  { provider, credential }: Pick<ProviderReceipt, 'provider' | 'credential'>,
+): Promise<ProviderReceipt> {
+  const stored = await deps.store.updateProvider(provider, provider, null)
+  if (stored === null) throw changed(provider.name)
+  return receiptOf(type, stored, credential)
 }

@@ -36,6 +36,10 @@ function warningOf(
     const what = credential.token === null ? 'No token yet' : 'The old token serves on'
     return `${what}: ${inWords(credential.failure)}`
   }
+  const isBare = credential === null && provider.material.size === 0
+  if (isBare && type.credentialKeys.length > 0) {
+    return `There is no credential yet: add one, or configure its refresh with 'openshell provider refresh configure ${provider.name}'`
+  }
   const keys = unknownKeys(type, {
     // A static key may stand under any name: tools export it under their own.
     material: credential === null ? [] : provider.material.keys(),

@@ -1,24 +1,25 @@
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
+import { outputKeys, ownCredential } from '../core/outputs.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { RefreshOutcome } from '../refresh/attempt.ts'
 import { nextForcedAtMs } from '../refresh/policy.ts'
 import type { RefreshTask } from '../refresh/task.ts'
-import { afterDisabling } from '../refresh/transition.ts'
+import { afterDisabling, newCredential } from '../refresh/transition.ts'
 import type { Store } from '../store/store.ts'
-import type { Clock } from '../system/clock.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import type { Delivery } from './delivery.ts'
+import { checkConfiguration } from './provider-check.ts'
 import { providerPages } from './provider-pages.ts'
 import { requireProvider } from './provider-service.ts'
+import { typeOf } from './provider-types.ts'
+import { type ConfigureDeps, configureRefresh } from './refresh-configure.ts'
 import { damagedStatus, statusesOf, statusToWire } from './refresh-status.ts'
 import { adminRpc, changeRpc, type Rpc } from './rpc.ts'
 import { checkWorkspace } from './validate.ts'
 
 /** What the refresh methods need. */
-export interface RefreshServiceDeps {
-  readonly store: Store
-  readonly clock: Clock
+export interface RefreshServiceDeps extends ConfigureDeps {
   readonly task: RefreshTask
   readonly delivery: Delivery
   readonly onChange: (provider: ProviderRecord) => void
@@ -39,15 +40,27 @@ export function refreshRpcs(deps: RefreshServiceDeps): readonly Rpc[] {
         ),
       }
     }),
+    changeRpc(method.configureProviderRefresh, 'refresh.configure', async (request, note) => {
+      note({ workspace: request.workspace, provider: request.provider })
+      note({ credential: request.credentialKey })
+      const provider = await requireProvider(deps.store, request.workspace, request.provider)
+      note({ workspace: provider.workspace, type: provider.type })
+      const credential = await configureRefresh(deps, provider, request)
+      deps.onChange(provider)
+      return { status: await statusToWire(deps, provider, credential) }
+    }),
     changeRpc(method.rotateProviderCredential, 'refresh.rotate', async (request, note) => {
       const { provider: name, credentialKey, workspace } = request
       note({ workspace, provider: name })
       const provider = await requireProvider(deps.store, workspace, name)
       note({ workspace: provider.workspace, type: provider.type })
       const credential = await requireCredential(deps.store, provider, credentialKey)
+      note({ credential: credential.key })
       const why = { reason: 'person', who: 'admin' } as const
       const outcome = await deps.task.force(credential, why)
-      const refreshed = rotated(deps, { name, credential, outcome })
+      const refreshed =
+        (outcome?.kind === 'discarded' ? await mintedSince(deps, credential) : null) ??
+        rotated(deps, { name, credential, outcome })
       note({ generation: refreshed.generation })
       // Read anew: new material may have been promoted.
       const standing = (await deps.store.getProviderById(provider.id)) ?? provider
@@ -58,10 +71,12 @@ export function refreshRpcs(deps: RefreshServiceDeps): readonly Rpc[] {
       note({ workspace, provider: name, outcome: 'unchanged' })
       const provider = await requireProvider(deps.store, workspace, name)
       const rows = await deps.store.listCredentials(provider.id)
-      const row = rows.find(one => credentialKey === '' || one.key === credentialKey)
+      const row = chosen(rows, credentialKey)
       if (row === undefined || row.isDisabled) return { deleted: false }
-      await disable(deps, row)
-      note({ workspace: provider.workspace, type: provider.type, outcome: 'done' })
+      if (row.grant === null) await disable(deps, row)
+      else await unconfigure(deps, provider, row)
+      note({ workspace: provider.workspace, type: provider.type, credential: row.key })
+      note({ outcome: 'done' })
       deps.onChange(provider)
       return { deleted: true }
     }),
@@ -104,11 +119,58 @@ function rotated(
  */
 async function disable({ store, clock }: RefreshServiceDeps, row: Credential): Promise<void> {
   const saved = await store.saveCredential(afterDisabling(row, clock.nowMs()), null)
-  if (saved === null) {
-    throw new AppError('version_conflict', 'The credential was changed by someone else meanwhile', {
-      hint: 'Repeat the command',
-    })
-  }
+  if (saved === null) throw overtaken()
+}
+
+function overtaken(): AppError {
+  return new AppError('version_conflict', 'The credential was changed by someone else meanwhile', {
+    hint: 'Repeat the command',
+  })
+}
+
+/**
+ * The credential of that key. Without a key it is the one that the type mints, or the only one.
+ *
+ * @throws AppError `invalid_argument` when that is not clear.
+ */
+function chosen(rows: readonly Credential[], key: string): Credential | undefined {
+  if (key !== '') return rows.find(one => outputKeys(one).includes(key))
+  const own = ownCredential(rows)
+  if (own !== undefined || rows.length < 2) return own ?? rows[0]
+  const keys = rows.map(one => one.key).join(', ')
+  throw new AppError('invalid_argument', 'The provider has several credentials', {
+    hint: `Say which one with --credential-key: ${keys}`,
+  })
+}
+
+/** The credential as the refresh task made it between our reading and our wish; null if it did not. */
+async function mintedSince(
+  { store }: RefreshServiceDeps,
+  { providerId, key, generation }: Credential,
+): Promise<Credential | null> {
+  const rows = await store.listCredentials(providerId)
+  return rows.find(one => one.key === key && one.generation > generation) ?? null
+}
+
+/**
+ * Ends a configured refresh, and the token with it. Where the type mints under the same key, it does so
+ * again.
+ */
+async function unconfigure(
+  { store, clock, rules }: RefreshServiceDeps,
+  provider: ProviderRecord,
+  row: Credential,
+): Promise<void> {
+  const type = await typeOf(store, provider)
+  const nowMs = clock.nowMs()
+  const isOwn =
+    row.key === type.tokenKey &&
+    checkConfiguration({ clock, rules }, type, { provider, rows: [], mayBeBare: true })
+  const own = { ...newCredential(provider.id, row.key, nowMs), version: row.version }
+  const isDone = isOwn
+    ? (await store.configureCredential({ ...own, generation: row.generation })) !== null
+    : await store.removeCredential(row)
+  if (!isDone) throw overtaken()
 }
 
 /** The provider's credential of that key, or its only one when the key is ''. */
@@ -117,9 +179,8 @@ async function requireCredential(
   provider: ProviderRecord,
   key: string,
 ): Promise<Credential> {
-  const found = (await store.listCredentials(provider.id)).find(
-    one => key === '' || one.key === key,
-  )
+  const rows = await store.listCredentials(provider.id)
+  const found = chosen(rows, key)
   if (found !== undefined) return found
   throw new AppError(
     'failed_precondition',

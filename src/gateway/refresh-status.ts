@@ -3,7 +3,7 @@ import { type Credential, stateOf } from '../core/credential.ts'
 import type { RecoveryAction } from '../core/failure.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { RefreshStrategy } from '../providers/provider-type.ts'
-import { providerTypes } from '../providers/registry.ts'
+import { knownProviderType } from '../providers/registry.ts'
 import type { RefreshTask } from '../refresh/task.ts'
 import type { DamagedProvider, Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
@@ -11,9 +11,9 @@ import {
   ProviderCredentialRefreshRecoveryAction,
   type ProviderCredentialRefreshStatus,
   ProviderCredentialRefreshStatusSchema,
-  ProviderCredentialRefreshStrategy,
 } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import type { Delivery } from './delivery.ts'
+import { strategyToWire } from './refresh-strategy.ts'
 
 /** OpenShell's sign for "no attempt comes by itself". */
 const PARKED = 2n ** 63n - 1n
@@ -25,12 +25,12 @@ const RECOVERY: Readonly<Record<RecoveryAction, ProviderCredentialRefreshRecover
   investigate: ProviderCredentialRefreshRecoveryAction.INVESTIGATE,
 }
 
-const STRATEGIES: Readonly<Record<RefreshStrategy, ProviderCredentialRefreshStrategy>> = {
-  oauth2_refresh_token: ProviderCredentialRefreshStrategy.OAUTH2_REFRESH_TOKEN,
-  oauth2_client_credentials: ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS,
-  google_service_account_jwt: ProviderCredentialRefreshStrategy.GOOGLE_SERVICE_ACCOUNT_JWT,
-  aws_sts_assume_role: ProviderCredentialRefreshStrategy.AWS_STS_ASSUME_ROLE,
-  '': ProviderCredentialRefreshStrategy.UNSPECIFIED,
+/** OpenShell's words for a credential whose last attempt failed. */
+const STATUS_OF: Readonly<Record<RecoveryAction, string>> = {
+  retry: 'error',
+  reauthorize: 'reauthorization_required',
+  fix_configuration: 'configuration_required',
+  investigate: 'investigation_required',
 }
 
 /** What a status is made of. */
@@ -66,7 +66,7 @@ export async function statusToWire(
     providerId: provider.id,
     providerType: provider.type,
     credentialKey: credential.key,
-    strategy: STRATEGIES[strategyOf(provider)],
+    strategy: strategyToWire(credential.grant?.strategy ?? strategyOf(provider)),
     state,
     expiresAtMs: BigInt(token?.expiresAtMs ?? 0),
     issuedAtMs: BigInt(token?.issuedAtMs ?? 0),
@@ -84,13 +84,13 @@ export async function statusToWire(
       failureCode: one.code,
     })),
     ...failureToWire(credential),
-    ...candidateToWire(provider, credential),
+    ...(credential.grant === null ? candidateToWire(provider, credential) : {}),
   })
 }
 
 /** A type that another version of this program wrote has none that is known here. */
 function strategyOf(provider: ProviderRecord): RefreshStrategy {
-  return providerTypes.find(one => one.type === provider.type)?.strategyOf(provider) ?? ''
+  return knownProviderType(provider.type)?.strategyOf(provider) ?? ''
 }
 
 /** The status of a provider whose row is damaged: nobody knows its credentials. */
@@ -118,7 +118,7 @@ function failureToWire({ failure, token, ...credential }: Credential) {
     }
   }
   return {
-    status: 'error',
+    status: STATUS_OF[failure.recoveryAction],
     lastError: failure.message,
     lastErrorAtMs: BigInt(credential.lastAttemptAtMs),
     recoveryAction: RECOVERY[failure.recoveryAction],

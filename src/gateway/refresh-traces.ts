@@ -2,7 +2,7 @@ import type { Credential } from '../core/credential.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import { unreachable } from '../core/unreachable.ts'
 import type { CredentialRefresher } from '../providers/refresher.ts'
-import type { RefreshEvent } from '../refresh/attempt.ts'
+import type { AttemptDeps, RefreshEvent } from '../refresh/attempt.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Span, SpanAttributes, Tracer } from '../system/trace.ts'
@@ -10,7 +10,7 @@ import type { Span, SpanAttributes, Tracer } from '../system/trace.ts'
 /** Refreshes under way whose end was not told; the oldest is forgotten for a newer one. */
 const OPEN_MAX = 10_000
 
-type RefresherOf = (provider: ProviderRecord) => CredentialRefresher
+type RefresherOf = AttemptDeps['refresherOf']
 
 /** What is recorded, and where; without a tracer nothing is, and nothing stands in between. */
 interface RefreshTraceDeps {
@@ -99,8 +99,8 @@ export function traceRefreshes({ tracer, ...deps }: RefreshTraceDeps): RefreshTr
         }
       },
     },
-    refresherOf(provider) {
-      const refresher = deps.refresherOf(provider)
+    refresherOf(provider, grant) {
+      const refresher = deps.refresherOf(provider, grant)
       const watched = known.get(refresher) ?? watchRefresher(refresher)
       known.set(refresher, watched)
       return watched

@@ -25,7 +25,7 @@ export function sandboxProviderRpcs(deps: AttachDeps): readonly Rpc[] {
     adminRpc(method.listSandboxProviders, async ({ sandboxName, workspace }) => {
       const sandbox = await requireSandbox(store, workspace, sandboxName)
       const providers = await attachedProviders(store, sandbox)
-      return { providers: providers.map(providerToWire) }
+      return { providers: await Promise.all(providers.map(one => providerToWire(store, one))) }
     }),
     changeRpc(method.attachSandboxProvider, 'sandbox_provider.attach', async (request, note) => {
       const { sandboxName, providerName, workspace } = request

@@ -1,4 +1,5 @@
 import type { Credential } from '../core/credential.ts'
+import { ownCredential } from '../core/outputs.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
 import { patiently } from '../refresh/attempt.ts'
@@ -45,7 +46,7 @@ export async function createSingleUse(
 ): Promise<ProviderReceipt> {
   const spending = { ...fresh, spends: 1, ...claimOf(deps) }
   await deps.store.createProvider(provider, [spending])
-  const [standing = spending] = await deps.store.listCredentials(provider.id)
+  const standing = ownCredential(await deps.store.listCredentials(provider.id)) ?? spending
   const mint = await firstMint(deps, provider)
   if (isRefused(mint.result, wish)) {
     await deps.store.deleteProvider(provider.workspace, provider.name)
@@ -125,7 +126,8 @@ async function changeAround(
   const rotated = await deps.store.getProviderById(provider.id)
   if (saved === null || rotated === null) throw changed(provider.name)
   const material = new Map([...next.material, ...rotation.rotatedMaterial])
-  const stored = await deps.store.updateProvider(rotated, { ...next, material }, null)
+  const noted = { ...provider, version: rotated.version }
+  const stored = await deps.store.updateProvider(noted, { ...next, material }, null)
   if (stored === null) throw changed(provider.name)
   tell(deps, stored, { mint, credential: saved })
   return receiptOf(type, stored, saved)

@@ -9,6 +9,7 @@ const CREDENTIALS_MAX = 32
 const CONFIG_ENTRIES_MAX = 64
 const KEY_CHARS_MAX = 256
 const VALUE_BYTES_MAX = 8_192
+const NOTES_MAX = 64
 const LIST_DEFAULT = 100
 const LIST_MAX = 1_000
 
@@ -88,6 +89,70 @@ export function mergeConfig(
     )
   }
   return merged
+}
+
+/**
+ * Checks the material of a configured refresh, which has names of its own.
+ *
+ * @throws AppError `invalid_argument`.
+ */
+export function checkMaterial(
+  given: Readonly<Record<string, string>>,
+): ReadonlyMap<string, Secret> {
+  const entries = Object.entries(given)
+  if (entries.length > CONFIG_ENTRIES_MAX) {
+    throw new AppError('invalid_argument', `A refresh has at most ${CONFIG_ENTRIES_MAX} materials`)
+  }
+  return new Map(
+    entries.map(([name, value]) => {
+      checkKey(name, 'Material')
+      if (value === '') throw new AppError('invalid_argument', `The material ${name} is empty`)
+      return [name, new Secret(checkValue(name, value))] as const
+    }),
+  )
+}
+
+/** Merges given labels or annotations into what is stored; an empty value takes a key away. */
+export function mergeNotes(
+  stored: ReadonlyMap<string, string>,
+  given: Readonly<Record<string, string>>,
+): ReadonlyMap<string, string> {
+  const merged = new Map(stored)
+  for (const [name, value] of Object.entries(given)) {
+    if (name === '' || name.length > KEY_CHARS_MAX) {
+      throw new AppError('invalid_argument', 'The key of a label or annotation is not a valid name')
+    }
+    if (value === '') merged.delete(name)
+    else merged.set(name, checkValue(name, value))
+  }
+  if (merged.size <= NOTES_MAX) return merged
+  throw new AppError('invalid_argument', `There are at most ${NOTES_MAX} labels or annotations`)
+}
+
+/**
+ * Merges instants at which credentials end into what is stored; 0 takes one away, and what became of a
+ * key that is not `known` is forgotten.
+ */
+export function mergeExpiries(
+  stored: ReadonlyMap<string, number>,
+  given: Readonly<Record<string, number>>,
+  known: ReadonlySet<string>,
+): ReadonlyMap<string, number> {
+  const merged = new Map(stored)
+  for (const [name, atMs] of Object.entries(given)) {
+    if (!known.has(name)) {
+      throw new AppError(
+        'invalid_argument',
+        `There is no credential "${name.slice(0, 64)}" that could expire`,
+      )
+    }
+    if (!Number.isSafeInteger(atMs) || atMs < 0) {
+      throw new AppError('invalid_argument', `The expiry of ${name} is not an instant`)
+    }
+    if (atMs === 0) merged.delete(name)
+    else merged.set(name, atMs)
+  }
+  return new Map([...merged].filter(([name]) => known.has(name)))
 }
 
 /** Keys that the type does not know: most likely a typing error, worth a word. */

@@ -95,7 +95,7 @@ function roleOf(provider: ProviderRecord): AwsRole | null {
   if (arn === '') return null
   const sessionName =
     configOf(provider, 'AWS_ROLE_SESSION_NAME') || `openshell-${provider.name}`.slice(0, 64)
-  return checkRole({ arn, sessionName })
+  return checkRole({ arn, sessionName, externalId: '' })
 }
 
 function demandRole(provider: ProviderRecord): AwsRole {

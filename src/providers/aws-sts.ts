@@ -30,6 +30,8 @@ const SESSION_SECONDS = '3600'
 export interface AwsRole {
   readonly arn: string
   readonly sessionName: string
+  /** What the account of the role asks of those from other accounts; '' for nothing. */
+  readonly externalId: string
 }
 
 /** A role by a web identity token, which is read from its file anew each time: unsigned. */
@@ -107,7 +109,12 @@ function actionFields(action: string): readonly (readonly [string, string])[] {
 }
 
 function roleFields(action: string, role: AwsRole): readonly (readonly [string, string])[] {
-  return [...actionFields(action), ['RoleArn', role.arn], ['RoleSessionName', role.sessionName]]
+  return [
+    ...actionFields(action),
+    ['RoleArn', role.arn],
+    ['RoleSessionName', role.sessionName],
+    ...(role.externalId === '' ? [] : [['ExternalId', role.externalId] as const]),
+  ]
 }
 
 function judgeOf(action: string): Judge {

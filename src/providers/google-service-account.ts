@@ -12,13 +12,19 @@ const TOKEN_URL = 'https://oauth2.googleapis.com/token'
 const ASSERTION_SECONDS = 3_600
 const LEAD_MS = 300_000
 
-/** A service account's key file, checked. */
-export interface ServiceAccountKey {
+/** What signs for a service account. */
+export interface SigningAccount {
   readonly clientEmail: string
+  /** '' when nobody says it. */
   readonly privateKeyId: string
+  /** PKCS#8 PEM. */
   readonly privateKey: Secret
-  readonly projectId: string
   readonly tokenUrl: URL
+}
+
+/** A service account's key file, checked. */
+export interface ServiceAccountKey extends SigningAccount {
+  readonly projectId: string
 }
 
 const ANSWER_RULES: AnswerRules = {
@@ -71,8 +77,17 @@ export function serviceAccountKey(file: GoogleFile): ServiceAccountKey {
 }
 
 /** The JWT bearer grant (RFC 7523 §2.1, AIP-4112): a signed assertion for an hour's token. */
-export function serviceAccountGrant(key: ServiceAccountKey, nowMs: number): TokenRequest {
-  const assertion = assertionOf(key, nowMs, { scope: GOOGLE_SCOPE, aud: key.tokenUrl.href })
+export function serviceAccountGrant(
+  key: SigningAccount,
+  nowMs: number,
+  wish: { readonly scope: string; readonly subject: string } = { scope: GOOGLE_SCOPE, subject: '' },
+): TokenRequest {
+  const { scope, subject } = wish
+  const assertion = assertionOf(key, nowMs, {
+    ...{ scope, aud: key.tokenUrl.href },
+    // The person on whose behalf the account acts, where a domain has allowed that.
+    ...(subject === '' ? {} : { sub: subject }),
+  })
   return {
     ...TOKEN_REQUEST_DEFAULTS,
     url: key.tokenUrl,
@@ -109,7 +124,7 @@ export function selfSignedGrant(key: ServiceAccountKey, nowMs: number): LocalGra
 }
 
 function assertionOf(
-  key: ServiceAccountKey,
+  key: SigningAccount,
   nowMs: number,
   claims: Readonly<Record<string, string>>,
 ): Assertion {
@@ -118,7 +133,7 @@ function assertionOf(
     kind: 'assertion',
     algorithm: 'RS256',
     privateKey: key.privateKey,
-    header: { kid: key.privateKeyId },
+    header: key.privateKeyId === '' ? {} : { kid: key.privateKeyId },
     claims: {
       iss: key.clientEmail,
       ...claims,

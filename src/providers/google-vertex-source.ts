@@ -69,8 +69,9 @@ export function vertexSource(provider: ProviderRecord, rules: ProviderRules): Ve
     return { ...credentials, grant }
   }
   const host = provider.config.get('GCE_METADATA_HOST')?.trim() ?? ''
-  if (host === '') throw missing()
   const grant = () => {
+    // Without one there may still be a refresh that a person configured.
+    if (host === '') throw missing()
     checkNotSelfSigned(provider)
     return metadataGrant(host, rules)
   }

@@ -1,3 +1,4 @@
+import type { GrantStrategy } from '../core/configured-grant.ts'
 import type { EndpointAllowList } from '../core/endpoint.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { RouteShape } from '../core/route.ts'
@@ -51,12 +52,7 @@ export interface ProbeRule {
 }
 
 /** The grants that OpenShell's status has names for; '' for every other. */
-export type RefreshStrategy =
-  | 'google_service_account_jwt'
-  | 'oauth2_refresh_token'
-  | 'oauth2_client_credentials'
-  | 'aws_sts_assume_role'
-  | ''
+export type RefreshStrategy = GrantStrategy | ''
 
 /** A route and the credential that goes with it. */
 export interface ProviderRoute {
@@ -104,6 +100,13 @@ export interface ProviderType {
     provider: ProviderRecord,
     rules: ProviderRules,
   ) => ReadonlyMap<string, string>
+  /** Whether `route` always throws, because providers of this type serve sandboxes alone. */
+  readonly hasNoRoute?: boolean
+  /**
+   * Keys under which a provider's token may stand besides `tokenKey`, the first first: a person may
+   * configure its refresh under any of them.
+   */
+  readonly tokenAliases?: readonly string[]
   /** What the API's refusals mean, beyond what their status says; absent when that is all. */
   readonly probeRules?: readonly ProbeRule[]
 }

@@ -5,7 +5,7 @@ import type { Secret } from '../core/secret.ts'
 import { type MintAttempt, type MintDeps, mint } from '../oauth/mint.ts'
 import { breachFailure } from '../oauth/refusal.ts'
 import type { Grant } from '../oauth/token-request.ts'
-import type { ProviderRules, ProviderType } from './provider-type.ts'
+import type { ProviderRules } from './provider-type.ts'
 
 /** What one refresh brought. */
 export type RefreshResult =
@@ -51,6 +51,16 @@ export interface CredentialRefresher {
   refresh(provider: ProviderRecord, signal: AbortSignal): Promise<RefreshResult>
 }
 
+/** Where a refresher's grants come from: a provider type, or what a person configured for a key. */
+export interface GrantSource {
+  readonly type: string
+  /** See `ProviderType.grant`. */
+  readonly grant: (provider: ProviderRecord, nowMs: number, rules: ProviderRules) => Grant | null
+}
+
+/** By token host: how far the vendor's clock is ahead of ours, learnt when it complained. */
+export type ClockOffsets = Map<string, number>
+
 /** What a refresher needs of the outside world. */
 export interface RefresherDeps extends MintDeps {
   readonly rules: ProviderRules
@@ -68,11 +78,12 @@ const LOCAL_HOST = 'local'
 /** A fallback's token is used no longer than this before the endpoint is asked again. */
 const FALLBACK_MS = 300_000
 
-/** Builds the refresher of a provider type from its grant. */
-export function createRefresher(type: ProviderType, deps: RefresherDeps): CredentialRefresher {
-  // By token host: how far the vendor's clock is ahead of ours, learnt when it complained.
-  const offsets = new Map<string, number>()
-
+/** Builds the refresher of a provider type, or of a configured key, from its grant. */
+export function createRefresher(
+  type: GrantSource,
+  deps: RefresherDeps,
+  offsets: ClockOffsets = new Map(),
+): CredentialRefresher {
   const grantAt = (provider: ProviderRecord, nowMs: number): Grant => {
     const grant = type.grant(provider, nowMs, deps.rules)
     if (grant === null) throw new TypeError(`Provider "${provider.name}" has nothing to refresh`)
@@ -171,7 +182,7 @@ function settle(failure: Failure): RefreshResult {
  * Learns how far the vendor's clock is from ours, from the `Date` of an answer that came straight
  * from it: a cached answer (`Age`) or one off by more than a day teaches nothing.
  */
-function learnOffset(offsets: Map<string, number>, attempt: Attempt, nowMs: number): void {
+function learnOffset(offsets: ClockOffsets, attempt: Attempt, nowMs: number): void {
   if (attempt.answer === null || attempt.answer.headers.has('age')) return
   const serverMs = Date.parse(attempt.answer.headers.get('date') ?? '')
   const offsetMs = serverMs - nowMs

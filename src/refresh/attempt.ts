@@ -1,3 +1,4 @@
+import type { ConfiguredGrant } from '../core/configured-grant.ts'
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { Failure } from '../core/failure.ts'
@@ -13,7 +14,14 @@ import type { RefreshCause } from './cause.ts'
 import type { Work } from './in-flight.ts'
 import { isRenewalPressing, isUrgent } from './policy.ts'
 import type { TokenHosts } from './token-hosts.ts'
-import { type AttemptResult, afterAttempt, isParked, OVERSPENT, SPENDS_MAX } from './transition.ts'
+import {
+  type AttemptResult,
+  afterAttempt,
+  isParked,
+  newEpoch,
+  OVERSPENT,
+  SPENDS_MAX,
+} from './transition.ts'
 
 /** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
@@ -57,7 +65,11 @@ export interface AttemptDeps {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
-  readonly refresherOf: (provider: ProviderRecord) => CredentialRefresher
+  /** `grant` is what a person configured for the credential; null where the type says it. */
+  readonly refresherOf: (
+    provider: ProviderRecord,
+    grant: ConfiguredGrant | null,
+  ) => CredentialRefresher
   readonly onOutcome: (event: RefreshEvent) => void
 }
 
@@ -80,8 +92,10 @@ export function createAttempt(
     const { providerId } = work.claimed
     const claimedMs = deps.clock.monotonicMs()
     // Read after the claim: an edit from now on makes this attempt lose its race.
-    const provider = await patiently(deps, () => deps.store.getProviderById(providerId))
-    if (provider === null) return { kind: 'discarded' }
+    const read = await patiently(deps, () => deps.store.getProviderById(providerId))
+    if (read === null) return { kind: 'discarded' }
+    // A candidate is for the credential that the type mints; a configured one has material of its own.
+    const provider = work.claimed.grant === null ? read : { ...read, candidate: null }
     const startedMs = deps.clock.monotonicMs()
     const isLate = startedMs - claimedMs >= LONG_WAIT_MS
     const begin = isLate ? checkClaim(deps, work) : Promise.resolve()
@@ -119,15 +133,24 @@ async function complete(
   const rotatedMaterial: ReadonlyMap<string, Secret> = minted?.rotatedMaterial ?? new Map()
   // What is not there is not waited for: it became unreadable, or was taken away.
   const waits = provider.candidate === null ? { candidateDueAtMs: 0 } : {}
-  const afterwards = () => afterAttempt({ ...work.claimed, ...waits }, result, chance)
+  const afterwards = () => {
+    const after = afterAttempt({ ...work.claimed, ...waits }, result, chance)
+    return { ...after, credential: withRotated(deps, after.credential, rotatedMaterial) }
+  }
+  const { grant } = work.claimed
   const { candidate } = afterwards()
   const change: ContentChange = { providerVersion: provider.version, rotatedMaterial, candidate }
-  const isChanged = rotatedMaterial.size > 0 || candidate !== 'kept'
+  const isChanged = grant === null && (rotatedMaterial.size > 0 || candidate !== 'kept')
   // What was rotated exists nowhere else: the store is asked until it takes it.
   const isPrecious = (): boolean => rotatedMaterial.size > 0 && !deps.stopping.aborted
-  const write = () => {
+  const write = async () => {
     // Anew at each try, because a claim that ran out meanwhile may have been taken again.
-    return deps.store.saveCredential(afterwards().credential, isChanged ? change : null)
+    const { credential } = afterwards()
+    const written = await deps.store.saveCredential(credential, isChanged ? change : null)
+    // With a lost race what was rotated of a configured grant is not lost.
+    const isRescue = written === null && grant !== null && rotatedMaterial.size > 0
+    if (isRescue) await deps.store.keepRotated(credential, grant.epoch)
+    return written
   }
   const saved = await patiently(deps, write, isPrecious)
   if (saved === null) return DISCARDED
@@ -137,6 +160,18 @@ async function complete(
   return failure === null
     ? DISCARDED
     : { outcome: { kind: 'failed', credential: saved, failure }, candidate }
+}
+
+/** A configured grant holds its material itself; other material is another epoch of it. */
+function withRotated(
+  { random }: CompleteDeps,
+  credential: Credential,
+  rotated: ReadonlyMap<string, Secret>,
+): Credential {
+  const { grant } = credential
+  if (grant === null || rotated.size === 0) return credential
+  const material = new Map([...grant.material, ...rotated])
+  return { ...credential, grant: { ...grant, material, epoch: newEpoch(random) } }
 }
 
 /** Null when the gateway stopped while this attempt still stood in line. */
@@ -177,11 +212,12 @@ async function mint(
   { provider, spends }: Sending,
 ): Promise<RefreshResult | null> {
   try {
-    const refresher = deps.refresherOf(provider)
+    const refresher = deps.refresherOf(provider, work.claimed.grant)
     const host = refresher.host(provider)
     // A host that is down is told of once, in words; from then on the credential waits in line.
     const isPatient = work.claimed.failure !== null
-    const visitor = { host, credential: work.claimed.providerId, isPatient }
+    const { providerId, key } = work.claimed
+    const visitor = { host, credential: `${providerId} ${key}`, isPatient }
     const arrivedMs = deps.clock.monotonicMs()
     const minted = await deps.hosts.run<Minted>(visitor, async () => {
       if (deps.stopping.aborted) return { value: 'stopped', isInTrouble: null }
@@ -266,7 +302,7 @@ async function sendHedged(
   credential: Credential,
   provider: ProviderRecord,
 ): Promise<RefreshResult> {
-  const refresher = deps.refresherOf(provider)
+  const refresher = deps.refresherOf(provider, credential.grant)
   const over = new AbortController()
   const { promise, resolve, reject } = Promise.withResolvers<RefreshResult>()
   const begin = (): void => void refresher.refresh(provider, over.signal).then(resolve, reject)

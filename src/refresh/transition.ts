@@ -8,6 +8,7 @@ import {
 import type { Failure } from '../core/failure.ts'
 import { isOutcomeUnknown, spentFailure } from '../oauth/refusal.ts'
 import type { RefreshResult } from '../providers/refresher.ts'
+import type { Random } from '../system/random.ts'
 import { planRefresh, planRetry, planSameToken, pressingAtMs } from './policy.ts'
 
 /** How far two statements of one token's end may be apart: a second's rounding, and the way here. */
@@ -49,6 +50,7 @@ export function newCredential(providerId: string, key: string, nowMs: number): C
   return {
     providerId,
     key,
+    grant: null,
     version: 1,
     generation: 0,
     token: null,
@@ -68,6 +70,11 @@ export function newCredential(providerId: string, key: string, nowMs: number): C
     claimedUntilMs: 0,
     claimedFrom: '',
   }
+}
+
+/** Names a state of a configured grant's material. */
+export function newEpoch(random: Random): string {
+  return Buffer.from(random.bytes(16)).toString('hex')
 }
 
 /** What an attempt leaves: the credential, and what becomes of the candidate, if there is one. */

@@ -1,21 +1,25 @@
 import type { ProviderContent } from '../core/provider.ts'
 import { Secret } from '../core/secret.ts'
-import { parseJsonObject } from './json.ts'
+import { parseJsonObject, stringMap } from './json.ts'
 import type { Sealer } from './seal.ts'
-import { damagedRow } from './trouble.ts'
 
-/** A configuration as it is stored. */
-export function configText(config: ReadonlyMap<string, string>): string {
-  return JSON.stringify(Object.fromEntries(config))
+/** A configuration, labels, annotations or instants as they are stored. */
+export function mapText(map: ReadonlyMap<string, string | number>): string {
+  return JSON.stringify(Object.fromEntries(map))
 }
 
 /**
- * Reads a configuration; `what` names the row for the message.
+ * Reads a configuration, labels or annotations; `what` names the row for the message.
  *
  * @throws AppError `store_unavailable` when it is damaged.
  */
-export function parseConfig(text: string, what: string): ReadonlyMap<string, string> {
+export function parseMap(text: string, what: string): ReadonlyMap<string, string> {
   return stringMap(parseJsonObject(text, what), what)
+}
+
+/** Reads instants by key, as {@link parseMap} does. */
+export function parseInstants(text: string, what: string): ReadonlyMap<string, number> {
+  return new Map(Object.entries(parseJsonObject(text, what)).map(([key, at]) => [key, Number(at)]))
 }
 
 /** A provider's candidate as it is stored: sealed as one, because it holds material. */
@@ -55,14 +59,4 @@ export function readCandidate(
 /** Where a candidate belongs; its envelope opens nowhere else. */
 export function candidateContext(providerId: string): string {
   return `candidate/${providerId}`
-}
-
-function stringMap(value: unknown, what: string): ReadonlyMap<string, string> {
-  const map = new Map<string, string>()
-  if (typeof value !== 'object' || value === null) throw damagedRow(what)
-  for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string') throw damagedRow(what)
-    map.set(key, text)
-  }
-  return map
 }

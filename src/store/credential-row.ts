@@ -4,6 +4,7 @@ import { AppError } from '../core/errors.ts'
 import type { Failure } from '../core/failure.ts'
 import type { Secret } from '../core/secret.ts'
 import { wholeMs } from './database.ts'
+import { grantColumns, readGrant } from './grant.ts'
 import { parseJsonArray, parseJsonObject } from './json.ts'
 import type { PlaceOf } from './query.ts'
 import type { CredentialsTable } from './schema.ts'
@@ -33,6 +34,7 @@ export function toColumns(credential: Credential, sealer: Sealer): CredentialCol
   const place = tokenContext(credential.providerId, credential.key)
   return {
     generation: credential.generation,
+    ...grantColumns(credential, sealer),
     token_envelope: token === null ? null : sealer.seal(token.value, place),
     token_issued_at_ms: token === null ? null : wholeMs(token.issuedAtMs),
     token_expires_at_ms: token === null ? null : wholeMs(token.expiresAtMs),
@@ -61,6 +63,8 @@ export function toColumns(credential: Credential, sealer: Sealer): CredentialCol
 export function columnPlaces(place: PlaceOf<CredentialRow>) {
   return {
     generation: place('generation'),
+    grant_envelope: place('grant_envelope'),
+    grant_epoch: place('grant_epoch'),
     token_envelope: place('token_envelope'),
     token_issued_at_ms: place('token_issued_at_ms'),
     token_expires_at_ms: place('token_expires_at_ms'),
@@ -103,20 +107,28 @@ export function toCredential(row: CredentialRow, sealer: Sealer): ReadCredential
     token_envelope === null
       ? null
       : orNothing(() => sealer.unseal(token_envelope, tokenContext(row.provider_id, row.key)), null)
-  const credential = readColumns(row, value)
+  const credential = readColumns(row, value, readGrant(row, sealer))
   return { credential, isTokenLost: credential.token === null && token_envelope !== null }
 }
 
-/** The credential that a row just written will be read as, without unsealing its token. */
-export function storedCredential(row: CredentialRow, token: AccessToken | null): Credential {
-  return readColumns(row, token?.value ?? null)
+/** The credential that a row just written will be read as, without unsealing anything. */
+export function storedCredential(
+  row: CredentialRow,
+  { token, grant }: Pick<Credential, 'token' | 'grant'>,
+): Credential {
+  return readColumns(row, token?.value ?? null, grant)
 }
 
-function readColumns(row: CredentialRow, tokenValue: Secret | null): Credential {
+function readColumns(
+  row: CredentialRow,
+  tokenValue: Secret | null,
+  grant: Credential['grant'],
+): Credential {
   const what = nameOf(row)
   return {
     providerId: row.provider_id,
     key: row.key,
+    grant,
     version: row.version,
     generation: row.generation,
     token: toToken(row, tokenValue),

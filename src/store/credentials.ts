@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
-import { configText, readCandidate } from './content.ts'
+import { mapText, readCandidate } from './content.ts'
 import {
   type CredentialRow,
   columnPlaces,
@@ -216,7 +216,7 @@ async function writeContent(
     .set(eb => ({
       version: eb('version', '+', 1),
       updated_at_ms: wholeMs(clock.nowMs()),
-      ...(promoted === null ? {} : { config: configText(promoted.config) }),
+      ...(promoted === null ? {} : { config: mapText(promoted.config) }),
       ...(candidate === 'kept' ? {} : { candidate_envelope: null }),
     }))
     .where('id', '=', providerId)
@@ -299,7 +299,7 @@ export async function writeCredential(
   }
   const [written] = await database.run(db, writeRow, row)
   if (written === undefined) return null
-  return storedCredential({ ...row, version: written.version }, credential.token)
+  return storedCredential({ ...row, version: written.version }, credential)
 }
 
 const writeRow = (db: Kysely<Schema>, place: PlaceOf<CredentialRow>) =>

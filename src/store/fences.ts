@@ -38,8 +38,8 @@ function keyRules({ table, column }: (typeof SEALED_COLUMNS)[number]): readonly 
   const when = `exists (select 1 from retired_master_keys where id = substr(new.${column}, 4, 8))`
   const rule = { table, when, words: RETIRED_KEY_WORDS }
   return [
-    { ...rule, name: `${table}_key_insert`, event: 'insert' },
-    { ...rule, name: `${table}_key_update`, event: `update of ${column}` },
+    { ...rule, name: `${table}_${column}_insert`, event: 'insert' },
+    { ...rule, name: `${table}_${column}_update`, event: `update of ${column}` },
   ]
 }
 

@@ -28,3 +28,14 @@ function parseJson(text: string, what: string): unknown {
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+/** A parsed object of strings as a map. @throws AppError `store_unavailable` when it is none. */
+export function stringMap(value: unknown, what: string): ReadonlyMap<string, string> {
+  const map = new Map<string, string>()
+  if (typeof value !== 'object' || value === null) throw damagedRow(what)
+  for (const [key, text] of Object.entries(value)) {
+    if (typeof text !== 'string') throw damagedRow(what)
+    map.set(key, text)
+  }
+  return map
+}

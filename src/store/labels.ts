@@ -1,5 +1,5 @@
 import { type Expression, type RawBuilder, type SqlBool, sql } from 'kysely'
-import { parseConfig } from './content.ts'
+import { parseMap } from './content.ts'
 
 /** Labels as they are stored: JSON, in the order of their keys. */
 export function labelsText(labels: ReadonlyMap<string, string>): string {
@@ -13,7 +13,7 @@ export function labelsText(labels: ReadonlyMap<string, string>): string {
  * @throws AppError `store_unavailable` when they are damaged.
  */
 export function parseLabels(text: string, what: string): ReadonlyMap<string, string> {
-  return parseConfig(text, what)
+  return parseMap(text, what)
 }
 
 /**

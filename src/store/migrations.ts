@@ -4,6 +4,7 @@ import { AppError } from '../core/errors.ts'
 import { addChanges } from './changes-migration.ts'
 import type { Database } from './database.ts'
 import { addOperations } from './operations-migration.ts'
+import { addProfilesAndGrants } from './profile-migration.ts'
 import type { Schema } from './schema.ts'
 import { addWorkspacesAndSandboxes } from './workspace-migration.ts'
 
@@ -17,6 +18,7 @@ export const OPERATIONS_STEP = '0006'
 const STEPS: Readonly<Record<string, Step>> = {
   '0001': createTables,
   '0002': addCandidatesAndHistory,
+  '0003': addProfilesAndGrants,
   '0004': addWorkspacesAndSandboxes,
   '0005': addChanges,
   [OPERATIONS_STEP]: addOperations,

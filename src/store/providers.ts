@@ -3,7 +3,7 @@ import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
-import { configText, parseConfig, readCandidate, sealCandidate } from './content.ts'
+import { mapText, parseInstants, parseMap, readCandidate, sealCandidate } from './content.ts'
 import { insertCredentials, writeCredential } from './credentials.ts'
 import { type StoreContext, wholeMs } from './database.ts'
 import { materialContext, putMaterial } from './material.ts'
@@ -29,7 +29,9 @@ export async function createProvider(
         workspace: provider.workspace,
         name: provider.name,
         type: provider.type,
-        config: configText(provider.config),
+        profile_workspace: provider.profileWorkspace,
+        config: mapText(provider.config),
+        ...noteColumns(provider),
         version: 1,
         credentials_version: 1,
         candidate_envelope: null,
@@ -114,7 +116,8 @@ export async function updateProvider(
     const row = await db
       .updateTable('providers')
       .set(eb => ({
-        config: configText(content.config),
+        config: mapText(content.config),
+        ...noteColumns(provider),
         candidate_envelope: null,
         version: eb('version', '+', 1),
         updated_at_ms: wholeMs(context.clock.nowMs()),
@@ -144,6 +147,7 @@ export async function stageProvider(
       .updateTable('providers')
       .set(eb => ({
         candidate_envelope: sealCandidate(provider.id, candidate, sealer),
+        ...noteColumns(provider),
         version: eb('version', '+', 1),
         updated_at_ms: wholeMs(context.clock.nowMs()),
       }))
@@ -201,6 +205,7 @@ async function replaceCredentials(
   const removed = await db
     .deleteFrom('credentials')
     .where('provider_id', '=', provider.id)
+    .where('grant_envelope', 'is', null)
     .returning('version')
     .execute()
   const version = Math.max(provider.credentials_version, ...removed.map(row => row.version)) + 1
@@ -266,7 +271,7 @@ function readProvider(rows: ProviderRows, sealer: Sealer): ReadProvider {
       if (secret_key === null || secret_envelope === null) continue
       material.set(secret_key, sealer.unseal(secret_envelope, materialContext(row.id, secret_key)))
     }
-    const config = parseConfig(row.config, `provider "${row.name}"`)
+    const config = parseMap(row.config, `provider "${row.name}"`)
     return toProvider(row, { material, config, candidate: candidateOf(row, sealer) })
   } catch (error) {
     if (!(error instanceof AppError)) throw error
@@ -288,15 +293,28 @@ function candidateOf(row: ProvidersTable, sealer: Sealer): ProviderContent | nul
   }
 }
 
+function noteColumns({ expiries, labels, annotations }: ProviderRecord) {
+  return {
+    expiries: mapText(expiries),
+    labels: mapText(labels),
+    annotations: mapText(annotations),
+  }
+}
+
 function toProvider(
   row: Omit<ProvidersTable, 'credentials_version' | 'candidate_envelope' | 'config'>,
   content: Pick<ProviderRecord, 'material' | 'config' | 'candidate'>,
 ): ProviderRecord {
+  const what = `provider "${row.name}"`
   return {
     id: row.id,
     workspace: row.workspace,
     name: row.name,
     type: row.type,
+    profileWorkspace: row.profile_workspace,
+    expiries: parseInstants(row.expiries, what),
+    labels: parseMap(row.labels, what),
+    annotations: parseMap(row.annotations, what),
     material: content.material,
     config: content.config,
     candidate: content.candidate,

@@ -6,8 +6,14 @@ export interface ProvidersTable {
   readonly workspace: string
   readonly name: string
   readonly type: string
+  readonly profile_workspace: string
   /** JSON object of strings. */
   readonly config: string
+  /** JSON object of instants, by credential key. */
+  readonly expiries: string
+  /** JSON objects of strings. */
+  readonly labels: string
+  readonly annotations: string
   readonly version: number
   /** No credential row that was ever removed from this provider had a higher version. */
   readonly credentials_version: number
@@ -30,6 +36,10 @@ export interface CredentialsTable {
   readonly key: string
   readonly version: number
   readonly generation: number
+  /** Sealed JSON of a `ConfiguredGrant`; null without one. */
+  readonly grant_envelope: string | null
+  /** The grant's `epoch`; '' without one. */
+  readonly grant_epoch: string
   /** The three parts of the token are null together. */
   readonly token_envelope: string | null
   readonly token_issued_at_ms: number | null
@@ -126,6 +136,18 @@ interface GatewayConfigTable {
   readonly revision: number
 }
 
+/** One row a provider type that a person described. */
+export interface ProfilesTable {
+  /** '' for one that all workspaces have. */
+  readonly workspace: string
+  readonly id: string
+  /** JSON, as the gateway's service wrote it. */
+  readonly document: string
+  readonly version: number
+  readonly created_at_ms: number
+  readonly updated_at_ms: number
+}
+
 /** The gateway's own secrets. */
 interface GatewaySecretsTable {
   readonly name: string
@@ -186,6 +208,7 @@ export interface Schema {
   readonly providers: ProvidersTable
   readonly provider_secrets: ProviderSecretsTable
   readonly credentials: CredentialsTable
+  readonly profiles: ProfilesTable
   readonly routes: RoutesTable
   readonly sandboxes: SandboxesTable
   readonly sandbox_providers: SandboxProvidersTable

@@ -1,9 +1,11 @@
 import * as changes from './changes.ts'
+import * as configured from './configured.ts'
 import * as credentials from './credentials.ts'
 import type { StoreContext } from './database.ts'
 import * as config from './gateway-config.ts'
 import * as secrets from './gateway-secrets.ts'
 import { announce, followKeys, underCurrentKey, withdraw } from './master-keys.ts'
+import * as profiles from './profiles.ts'
 import * as providers from './providers.ts'
 import * as routes from './routes.ts'
 import * as attachments from './sandbox-providers.ts'
@@ -42,7 +44,18 @@ export function createSqlStore(context: StoreContext): Store {
       run(() => credentials.claimCredential(context, claim, credential)),
     saveCredential: (credential, change) =>
       run(() => credentials.saveCredential(context, credential, change)),
+    configureCredential: credential =>
+      run(() => configured.configureCredential(context, credential)),
+    removeCredential: credential => run(() => configured.removeCredential(context, credential)),
+    keepRotated: (credential, epoch) =>
+      run(() => configured.keepRotated(context, credential, epoch)),
     earliestDueAtMs: () => run(() => credentials.earliestDueAtMs(context)),
+
+    getProfile: (workspace, id) => run(() => profiles.getProfile(context, workspace, id)),
+    listProfiles: workspace => run(() => profiles.listProfiles(context, workspace)),
+    createProfiles: records => run(() => profiles.createProfiles(context, records)),
+    saveProfile: profile => run(() => profiles.saveProfile(context, profile)),
+    deleteProfile: (workspace, id) => run(() => profiles.deleteProfile(context, workspace, id)),
 
     getRoute: (workspace, name) => run(() => routes.getRoute(context, workspace, name)),
     listRoutes: workspace => run(() => routes.listRoutes(context, workspace)),

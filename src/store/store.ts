@@ -2,6 +2,7 @@ import type { Credential, Standing } from '../core/credential.ts'
 import type { AppError } from '../core/errors.ts'
 import type {
   InferenceRoute,
+  ProfileRecord,
   ProviderContent,
   ProviderRecord,
   RouteName,
@@ -103,8 +104,10 @@ export interface Store {
   listProviders(workspace: string | null, page: Page): Promise<ProviderPage>
   /**
    * Replaces a provider's content, its candidate included, if its version is still
-   * `provider.version`; answers the new record. `credentials` replace the provider's credential rows in the same transaction, so that
-   * a mint in flight loses its race; null leaves them alone.
+   * `provider.version`; answers the new record. Its labels, annotations and expiries are written as
+   * `provider` has them. `credentials` replace the provider's own credential rows in the same
+   * transaction, so that a mint in flight loses its race; null leaves them alone, as those that a
+   * person configured always are.
    */
   updateProvider(
     provider: ProviderRecord,
@@ -163,9 +166,32 @@ export interface Store {
    */
   saveCredential(credential: Credential, change: ContentChange | null): Promise<Credential | null>
   /**
+   * Gives a key a configured grant. The row of `version` 0 is new, any other takes the place of the one
+   * that was read, so that a mint in flight loses its race; null when someone was faster, or the
+   * provider is gone.
+   */
+  configureCredential(credential: Credential): Promise<Credential | null>
+  /** Deletes a credential if its version is still the one that was read. */
+  removeCredential(credential: Credential): Promise<boolean>
+  /**
+   * Stores what was rotated of a configured grant, and makes the credential due, whoever has written it
+   * meanwhile, as long as its material is still that of `epoch`.
+   */
+  keepRotated(credential: Credential, epoch: string): Promise<boolean>
+  /**
    * When the earliest credential is due, or its claim runs out if that is later; null when none is.
    */
   earliestDueAtMs(): Promise<number | null>
+
+  getProfile(workspace: string, id: string): Promise<ProfileRecord | null>
+  /** Those of a workspace and those of all workspaces, in the order of their ids. */
+  listProfiles(workspace: string): Promise<readonly ProfileRecord[]>
+  /** Creates all of them or none (`already_exists`). */
+  createProfiles(profiles: readonly ProfileRecord[]): Promise<void>
+  /** Replaces a profile if its version is still the one read. */
+  saveProfile(profile: ProfileRecord): Promise<ProfileRecord | null>
+  /** Deletes a profile that no provider is of (`failed_precondition`). */
+  deleteProfile(workspace: string, id: string): Promise<boolean>
 
   getRoute(workspace: string, name: RouteName): Promise<InferenceRoute | null>
   listRoutes(workspace: string): Promise<readonly InferenceRoute[]>

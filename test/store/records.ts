@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { ConfiguredGrant } from '../../src/core/configured-grant.ts'
 import type { AccessToken, Credential } from '../../src/core/credential.ts'
 import type { ProviderRecord } from '../../src/core/provider.ts'
 import { bareSandbox, type FullSandbox } from '../../src/core/sandbox.ts'
@@ -17,6 +18,7 @@ export function aProvider(content: Partial<ProviderRecord> = {}): ProviderRecord
     material: new Map([['GOOGLE_SERVICE_ACCOUNT_JSON', new Secret(`key-${randomUUID()}`)]]),
     config: new Map([['VERTEX_AI_REGION', 'us-east1']]),
     candidate: null,
+    ...{ profileWorkspace: '', expiries: new Map(), labels: new Map(), annotations: new Map() },
     version: 1,
     createdAtMs: 1_000,
     updatedAtMs: 1_000,
@@ -49,6 +51,7 @@ export function aCredential(
   return {
     providerId: provider.id,
     key: TOKEN_KEY,
+    grant: null,
     version: 1,
     generation: 0,
     token: null,
@@ -69,6 +72,20 @@ export function aCredential(
     claimedBy: '',
     claimedUntilMs: 0,
     claimedFrom: '',
+    ...content,
+  }
+}
+
+export function aGrant(content: Partial<ConfiguredGrant> = {}): ConfiguredGrant {
+  return {
+    epoch: randomUUID(),
+    strategy: 'oauth2_refresh_token',
+    material: new Map([['refresh_token', new Secret(`refresh-${randomUUID()}`)]]),
+    tokenUrl: 'https://login.acme.test/token',
+    scopes: ['one', 'two'],
+    refreshBeforeSeconds: 60,
+    maxLifetimeSeconds: 600,
+    outputs: new Map(),
     ...content,
   }
 }

@@ -6,7 +6,16 @@ import { openOperations } from '../../src/store/operations.ts'
 import { SEALED_COLUMNS } from '../../src/store/sealed-columns.ts'
 import { realRandom } from '../../src/system/real.ts'
 import { newStore, type TestDatabase } from './databases.ts'
-import { aCredential, aProvider, aSandbox, aToken, present, revealed, rotation } from './records.ts'
+import {
+  aCredential,
+  aGrant,
+  aProvider,
+  aSandbox,
+  aToken,
+  present,
+  revealed,
+  rotation,
+} from './records.ts'
 
 /** More than a batch, so that a walk has a second one. */
 const PROVIDERS = 230
@@ -29,6 +38,8 @@ export function rekeyCases(database: TestDatabase): void {
       }
       const [row] = await store.listCredentials(provider.id)
       assert.ok(await store.stageProvider(provider, candidate, present(row)))
+      const configured = aCredential(provider, { key: 'CONFIGURED', version: 0, grant: aGrant() })
+      assert.ok(await store.configureCredential(configured))
     }
     await store.putGatewaySecret('signing-key', new Secret('the key'))
     await store.createSandbox(aSandbox({ spec: new Uint8Array([1, 2, 3]) }))
@@ -89,9 +100,9 @@ export function rekeyCases(database: TestDatabase): void {
     const report = await running
     assert.equal(report.outcome, 'done')
     assert.deepEqual(report.unreadable, [])
-    assert.ok(report.rewrapped >= 3 * PROVIDERS - 20 && told.at(-1) === report.rewrapped)
+    assert.ok(report.rewrapped >= 4 * PROVIDERS - 20 && told.at(-1) === report.rewrapped)
     const envelopes = await envelopesOf(location)
-    assert.equal(envelopes.length, 3 * PROVIDERS + 3)
+    assert.equal(envelopes.length, 4 * PROVIDERS + 3)
     for (const envelope of envelopes) assert.equal(envelope.split('.')[1], report.keyId)
     const versions = /"version":\d+/g
     const text = (value: unknown) => JSON.stringify(value).replace(versions, '')
@@ -138,7 +149,7 @@ export function rekeyCases(database: TestDatabase): void {
     )
     const status = await one.status()
     assert.equal(status.leavingMasterKeys.length, 1)
-    assert.ok(status.envelopesToRewrap > 0 && status.envelopesToRewrap < 3 * PROVIDERS)
+    assert.ok(status.envelopesToRewrap > 0 && status.envelopesToRewrap < 4 * PROVIDERS)
     assert.deepEqual(await contentOf(opened), before)
     for (const single of keys) {
       await assert.rejects(openAgain(single), { code: 'wrong_master_key', hint: /both|give/ })

@@ -11,6 +11,7 @@ import { realClock, realRandom } from '../../src/system/real.ts'
 import { besideCases } from './beside-cases.ts'
 import { candidateCases } from './candidate-cases.ts'
 import { changeCases } from './change-cases.ts'
+import { configuredCases } from './configured-cases.ts'
 import { connectionCases } from './connection-cases.ts'
 import { credentialCases } from './credential-cases.ts'
 import { damageCases } from './damage-cases.ts'
@@ -34,6 +35,7 @@ for (const database of DATABASES) {
     describe('providers', () => providerCases(database))
     describe('credentials', () => credentialCases(database))
     describe('candidates', () => candidateCases(database))
+    describe('configured grants, notes and profiles', () => configuredCases(database))
     describe('damage', () => damageCases(database))
     describe('changes', () => changeCases(database))
     describe('routes', () => routeCases(database))
@@ -53,7 +55,8 @@ for (const database of DATABASES) {
       const { location } = await newStore(t, database)
       await database.run(
         location,
-        `insert into providers values ('p', 'default', 'p', 't', '{}', 1, 1, 0, 0, null)`,
+        `insert into providers (id, workspace, name, type, config, version, credentials_version,
+          created_at_ms, updated_at_ms) values ('p', 'default', 'p', 't', '{}', 1, 1, 0, 0)`,
       )
       await database.run(location, insertMany(5_000))
       await database.run(location, 'analyze')

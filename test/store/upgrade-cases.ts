@@ -4,10 +4,14 @@ import { test } from 'node:test'
 import type { Failure } from '../../src/core/failure.ts'
 import { bareSandbox } from '../../src/core/sandbox.ts'
 import { Secret } from '../../src/core/secret.ts'
+import { SEALED_COLUMNS } from '../../src/store/sealed-columns.ts'
 import { newStore, type TestDatabase } from './databases.ts'
 import { aCredential, aProvider, aToken, present, revealed, rotation } from './records.ts'
 
-const FENCED = ['providers', 'provider_secrets', 'credentials', 'gateway_secrets', 'sandboxes']
+const FENCES = [
+  ...SEALED_COLUMNS.map(({ table, column }) => `${table}_${column}`),
+  ...['providers_moved', 'credentials_moved'],
+]
 
 const TRIGGERS = [
   ...['insert', 'update', 'delete'].flatMap(event => [`providers_${event}`, `routes_${event}`]),
@@ -21,16 +25,13 @@ const TRIGGERS_OF_POSTGRES = [
 
 /** Takes away what the later steps of the schema added, so that what the first made is left. */
 const toFirstStep = (database: TestDatabase) => [
-  ...FENCED.flatMap(table =>
-    ['insert', 'update'].map(event => {
-      const name = (rule: string) => `${table}_${rule}_${event}`
-      const drop = (one: string) =>
-        database.name === 'SQLite'
-          ? `drop trigger if exists ${one}`
-          : `drop function if exists ${one} cascade`
-      return [drop(name('key')), drop(name('moved'))]
-    }),
-  ).flat(),
+  ...FENCES.flatMap(fence =>
+    ['insert', 'update'].map(event =>
+      database.name === 'SQLite'
+        ? `drop trigger ${fence}_${event}`
+        : `drop function ${fence}_${event} cascade`,
+    ),
+  ),
   ...['retired_master_keys', 'gateways', 'store_marks', 'schema_steps'].map(
     table => `drop table ${table}`,
   ),
@@ -44,6 +45,13 @@ const toFirstStep = (database: TestDatabase) => [
     ...['version', 'labels', 'annotations', 'settings', 'spec_envelope', 'policy'],
     ...['policy_version', 'policy_hash', 'loaded_policy_version', 'main_process_id', 'exit_code'],
   ].map(column => `alter table sandboxes drop column ${column}`),
+  'drop table profiles',
+  ...['profile_workspace', 'expiries', 'labels', 'annotations'].map(
+    column => `alter table providers drop column ${column}`,
+  ),
+  ...['grant_envelope', 'grant_epoch'].map(
+    column => `alter table credentials drop column ${column}`,
+  ),
   'alter table providers drop column candidate_envelope',
   ...['spends', 'candidate_spends', 'candidate_due_at_ms', 'candidate_failure', 'history'].map(
     column => `alter table credentials drop column ${column}`,
@@ -52,7 +60,7 @@ const toFirstStep = (database: TestDatabase) => [
 ]
 
 /** All steps of the schema, in the order in which they run. */
-export const STEPS = ['0001', '0002', '0004', '0005', '0006']
+export const STEPS = ['0001', '0002', '0003', '0004', '0005', '0006']
 
 const FAILURE: Failure = {
   ...{ class: 'T', code: 'down', message: 'Down', advice: 'Wait' },
