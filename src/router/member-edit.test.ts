@@ -21,6 +21,7 @@ test('a member goes with one comma, wherever it stands among the others', () => 
     ['{"a":{"\\u0078":1}}', '{"a":{}}'],
     ['{"b":{"x":1},"x":1,"a":[{"x":1}]}', '{"b":{"x":1},"x":1,"a":[{"x":1}]}'],
     ['{"a":"{\\"x\\":1}\\\\"}', '{"a":"{\\"x\\":1}\\\\"}'],
+    ['\ufeff{"a":{"x":1}}', '\ufeff{"a":{}}'],
     [' {"n":1e400,"a":{"x":null}}\n', ' {"n":1e400,"a":{}}\n'],
   ] as const
   for (const [text, expected] of ROWS) assert.equal(cut(text, 'a.x'), expected, text)

@@ -33,6 +33,8 @@ const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 
+const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf]
+
 /** As one step of a path: each element of a list. */
 const ELEMENTS = '[]'
 
@@ -44,7 +46,8 @@ const ELEMENTS = '[]'
  */
 export function editMembers(document: Uint8Array, edits: MemberEdits): readonly Uint8Array[] {
   const walk = new Walk(document)
-  walk.value(0, treeOf(edits))
+  const hasMark = BYTE_ORDER_MARK.every((byte, at) => document[at] === byte)
+  walk.value(hasMark ? BYTE_ORDER_MARK.length : 0, treeOf(edits))
   return walk.edited()
 }
 
