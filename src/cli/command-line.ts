@@ -59,6 +59,18 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import('./status.ts')).declareStatus,
   },
   {
+    name: 'whoami',
+    summary: 'say as whom the gateway sees you',
+    isHidden: false,
+    load: async () => (await import('./whoami.ts')).declareWhoami,
+  },
+  {
+    name: 'settings',
+    summary: "change what OpenShell's supervisors run by",
+    isHidden: false,
+    load: async () => (await import('./gateway-settings.ts')).declareSettings,
+  },
+  {
     name: 'lab',
     summary: 'run pretend vendors with faults on demand',
     isHidden: false,

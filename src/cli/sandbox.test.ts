@@ -56,6 +56,16 @@ test('create, list and delete say what was done', async () => {
   assert.equal((await run(gateway, ['list'])).out, 'No sandboxes found.\n')
 })
 
+test('a sandbox is created with providers and labels', async () => {
+  await using gateway = await startScriptedGateway({ createSandbox: () => ({}) })
+  const words = ['create', 'ci', '--provider', 'vx', '--provider', 'oa', '--label', 'env=test']
+  assert.equal((await run(gateway, words)).code, 0)
+  assert.deepEqual(gateway.calls[0]?.request, {
+    ...{ name: 'ci', workspace: 'default', labels: { env: 'test' } },
+    spec: { providers: ['vx', 'oa'] },
+  })
+})
+
 test('token prints the bare token', async () => {
   await using gateway = await startScriptedGateway(EMPTY_GATEWAY)
   assert.deepEqual(await run(gateway, ['token', 'ci']), {

@@ -1,15 +1,23 @@
 import type { Command } from 'commander'
 import type { Sandbox } from '../wire/gen/openshell/v1/sandbox_pb.ts'
-import { type Context, define, defineGroup, outputFlag, outputOf } from './command.ts'
+import { type Context, define, defineGroup, outputFlag, outputOf, repeatedFlag } from './command.ts'
 import { EXIT } from './exit.ts'
 import type { Gateway } from './gateway-call.ts'
+import { labelFlag, readLabels } from './label-flag.ts'
 import { formatTable, printAnswer } from './output.ts'
+import { declareSandboxProvider } from './sandbox-provider.ts'
 import { declareRun, declareServe } from './sandbox-run.ts'
 import { noteLine, paint, printDone, printLine } from './terminal.ts'
 import { formatInstant } from './time.ts'
+import { UsageCheck } from './usage.ts'
 import { withGateway } from './with-gateway.ts'
 
 const PAGE_SIZE = 500
+
+interface CreateOptions {
+  readonly provider?: readonly string[]
+  readonly label?: readonly string[]
+}
 
 /** `openshell sandbox`: who may fetch a route, and the router that does. */
 export function declareSandbox(group: Command, context: Context): void {
@@ -20,17 +28,25 @@ export function declareSandbox(group: Command, context: Context): void {
   declareList(group.command('list'), context)
   declareToken(group.command('token <name>'), context)
   declareDelete(group.command('delete <names...>'), context)
+  declareSandboxProvider(group.command('provider'), context)
 }
 
 function declareCreate(command: Command, context: Context): void {
   define(command, {
     sentence: 'Register a sandbox, whose router may then fetch the routes of the workspace.',
     example: 'openshell sandbox create ci',
-    flags: [],
+    flags: [repeatedFlag('--provider <name>', 'a provider to attach to it'), labelFlag()],
     run: async () => {
       const [name = ''] = command.args
+      const { provider, label } = command.opts<CreateOptions>()
+      const check = new UsageCheck()
+      const labels = readLabels(label, check)
+      check.finish()
+      const spec = { providers: [...(provider ?? [])] }
       await withGateway(command, context, gateway =>
-        gateway.call(gateway.openshell.createSandbox, { name, workspace: gateway.workspace }),
+        gateway.call(gateway.openshell.createSandbox, {
+          ...{ name, labels, spec, workspace: gateway.workspace },
+        }),
       )
       printDone(context.terminal, `Created sandbox ${name}`)
     },

@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import type { Workspace } from '../wire/gen/openshell/datamodel/v1/datamodel_pb.ts'
-import { type Context, define, defineGroup, outputFlag, outputOf, repeatedFlag } from './command.ts'
+import { type Context, define, defineGroup, outputFlag, outputOf } from './command.ts'
 import type { Gateway } from './gateway-call.ts'
+import { labelFlag, readLabels } from './label-flag.ts'
 import { formatTable, printAnswer, printBlock } from './output.ts'
 import { printDone, printLine } from './terminal.ts'
 import { formatInstant } from './time.ts'
@@ -25,10 +26,13 @@ function declareCreate(command: Command, context: Context): void {
   define(command, {
     sentence: 'Make a workspace.',
     example: 'openshell workspace create research --label team=a',
-    flags: [repeatedFlag('--label <key=value>', 'a label to find it by')],
+    flags: [labelFlag()],
     run: async () => {
       const [name = ''] = command.args
-      const labels = readLabels(command.opts<{ readonly label?: readonly string[] }>().label ?? [])
+      const check = new UsageCheck()
+      const { label } = command.opts<{ readonly label?: readonly string[] }>()
+      const labels = readLabels(label, check)
+      check.finish()
       await withGateway(command, context, gateway =>
         gateway.call(gateway.openshell.createWorkspace, { name, labels }),
       )
@@ -114,17 +118,6 @@ async function listWorkspaces(gateway: Gateway): Promise<readonly Workspace[]> {
     all.push(...workspaces)
     if (workspaces.length < PAGE_SIZE) return all
   }
-}
-
-function readLabels(texts: readonly string[]): Record<string, string> {
-  const check = new UsageCheck()
-  const pairs = texts.map(text => {
-    const [key = '', value, ...more] = text.split('=')
-    if (key === '' || value === undefined || more.length > 0) check.add('--label takes KEY=VALUE')
-    return [key, value ?? ''] as const
-  })
-  check.finish()
-  return Object.fromEntries(pairs)
 }
 
 function describe(workspace: Workspace | undefined) {
