@@ -125,7 +125,7 @@ export async function composeGateway(
     delivery.changed(provider.workspace)
     reporting.changed(provider)
   }
-  const health = createHealth({ store, version: config.version })
+  const health = createHealth({ store, clock, stopping, version: config.version })
   const desk = createProviderDesk({
     ...{ ...deps, owner: config.gatewayId, rules, onChange, refresherOf: traces.refresherOf },
     onMint: reporting.attempted,

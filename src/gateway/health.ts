@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts'
 import type { Store } from '../store/store.ts'
+import type { Clock } from '../system/clock.ts'
 import { ServiceStatus } from '../wire/gen/openshell/v1/health_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import { adminRpc, openRpc, type Rpc } from './rpc.ts'
@@ -17,25 +18,40 @@ const TOKEN_HOLDER = {
   identityProvider: 'admin-token',
 }
 
+/** Whoever asks whether the gateway is ready wants to know soon. */
+const PATIENCE_MS = 2_000
+
 /** What health tells. */
 export interface Health {
   readonly version: string
-  /** Whether the store answers; what is wrong with it, when it does not. */
+  /** Whether calls are served here: the store answers and nobody stops the gateway; if not, why. */
   ready(): Promise<{ readonly isReady: boolean; readonly reason: string }>
 }
 
 /** Health over the store. */
-export function createHealth(deps: { readonly store: Store; readonly version: string }): Health {
+export function createHealth(deps: {
+  readonly store: Store
+  readonly clock: Clock
+  readonly stopping: AbortSignal
+  readonly version: string
+}): Health {
+  const { store, clock, stopping, version } = deps
   return {
-    version: deps.version,
+    version,
     async ready() {
-      try {
-        await deps.store.ping()
-        return { isReady: true, reason: '' }
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error
-        return { isReady: false, reason: error.message }
-      }
+      if (stopping.aborted) return { isReady: false, reason: 'The gateway is stopping' }
+      const over = new AbortController()
+      const answer = store.ping().then(
+        () => ({ isReady: true, reason: '' }),
+        (error: unknown) => {
+          if (!(error instanceof AppError)) throw error
+          return { isReady: false, reason: error.message }
+        },
+      )
+      const patience = clock.sleep(PATIENCE_MS, over.signal).then(() => ({
+        ...{ isReady: false, reason: 'The database does not answer' },
+      }))
+      return Promise.race([answer, patience]).finally(() => over.abort())
     },
   }
 }

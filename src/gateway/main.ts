@@ -1,9 +1,11 @@
 import { once } from 'node:events'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { AppError } from '../core/errors.ts'
 import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
+import type { Store } from '../store/store.ts'
 import type { Log } from '../system/log.ts'
 import { type OtlpConfig, startTracing } from '../system/otlp.ts'
 import {
@@ -17,9 +19,10 @@ import {
   watchVitals,
 } from '../system/real.ts'
 import { createAudit } from './audit.ts'
+import { createDatabaseClock } from './database-clock.ts'
 import { startGateway } from './gateway.ts'
 import { keepPresence } from './presence.ts'
-import { openStateDir } from './state-dir.ts'
+import { openStateDir, type StateDir } from './state-dir.ts'
 
 /** What `openshell gateway start` was asked for, parsed and complete. */
 export interface GatewayOptions {
@@ -63,8 +66,10 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     level: options.logLevel,
     write: line => process.stderr.write(line),
   })
+  const isShared = options.store !== null && /^postgres/.test(options.store)
+  const clock = createDatabaseClock(realClock, () => store.readClock())
   const outside = {
-    clock: realClock,
+    clock: isShared ? clock : realClock,
     random: realRandom,
     fetch: realFetch,
     files: realFiles,
@@ -75,16 +80,19 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
   }
   const state = await openStateDir(options.stateDir, { ...options, random: realRandom })
   const location = options.store ?? `sqlite:${path.join(state.path, 'gateway.db')}`
-  const store = await openStore(
+  const store: Store = await openStore(
     { ...outside, masterKey: state.readMasterKeys, gather: realTurn },
     location,
-  )
-  // Of two gateways that share a folder only one has the address.
-  const gatewayId = `${state.gatewayId} ${options.listen}`
+  ).catch((error: unknown) => {
+    throw foreignDatabase(error, state)
+  })
+  const gatewayId = nameOf(state, { ...options, isShared })
   const tracing = startTracing(outside, options.tracing)
   const leaving = new AbortController()
+  const timekeeping = isShared ? clock.run(log, leaving.signal) : Promise.resolve()
   const presence = keepPresence({ ...outside, store }, gatewayId, leaving.signal)
   try {
+    if (isShared) await clock.sample()
     const gateway = await startGateway(
       { ...outside, store, tracer: tracing.tracer },
       {
@@ -111,11 +119,40 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     await gateway.close()
   } finally {
     leaving.abort()
-    await presence
+    await Promise.all([presence, timekeeping])
     await Promise.all([store.close(), tracing.stop()])
   }
   log.info('gateway.stopped')
   return 0
+}
+
+/**
+ * A new folder and a database that others have sealed: the key that was made for the folder is taken away
+ * again, so that theirs can take its place.
+ */
+function foreignDatabase(error: unknown, { path: folder, newKeyFile }: StateDir): unknown {
+  if (!(error instanceof AppError && error.code === 'wrong_master_key')) return error
+  if (newKeyFile === null) return error
+  rmSync(newKeyFile)
+  const message = `${error.message}; "${folder}" is new and holds no key of those that sealed the database`
+  return new AppError('wrong_master_key', message, {
+    hint: 'Copy master.key and admin.token from the state folder of a gateway that uses it, or name them with --master-key-file and --admin-token-file',
+    cause: error,
+  })
+}
+
+/**
+ * Names this gateway in the store. A file has one machine, where of two gateways that share a state folder
+ * only one has the address: started again, it may take up at once what it was at when it was killed. On a
+ * server there may be any number with a copied folder and the same address, so each start has a name of
+ * its own, and what it was at is another's when its claims run out.
+ */
+function nameOf(
+  { gatewayId }: StateDir,
+  { listen, isShared }: { readonly listen: string; readonly isShared: boolean },
+): string {
+  const place = `${gatewayId} ${listen}`
+  return isShared ? `${place} ${Buffer.from(realRandom.bytes(6)).toString('hex')}` : place
 }
 
 /** A log of its own, so that no `--log-level` silences it. */

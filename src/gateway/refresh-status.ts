@@ -57,8 +57,10 @@ export async function statusToWire(
   credential: Credential,
 ): Promise<ProviderCredentialRefreshStatus> {
   const { token } = credential
-  const state = stateOf(credential, deps.clock.nowMs(), {
-    isRefreshing: deps.task.isRefreshing(credential),
+  const nowMs = deps.clock.nowMs()
+  const state = stateOf(credential, nowMs, {
+    // Here, or at another gateway.
+    isRefreshing: deps.task.isRefreshing(credential) || credential.claimedUntilMs > nowMs,
   })
   const reach = await deps.delivery.reach(provider.workspace)
   return create(ProviderCredentialRefreshStatusSchema, {

@@ -2,7 +2,8 @@ import type { Credential } from '../core/credential.ts'
 import { ownCredential } from '../core/outputs.ts'
 import type { ProviderContent, ProviderRecord } from '../core/provider.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
-import { patiently } from '../refresh/attempt.ts'
+import { CLAIM_MS } from '../refresh/claim.ts'
+import { patiently } from '../refresh/patiently.ts'
 import {
   afterAttempt,
   afterNothing,
@@ -24,9 +25,6 @@ import {
   tell,
 } from './first-mint.ts'
 import { changed, type ProviderReceipt, receiptOf } from './provider-receipt.ts'
-
-/** How long a provider's credential is kept from the refresh task while it is being changed. */
-const CLAIM_MS = 30_000
 
 /** A new provider whose first mint spends what may be spent only once. */
 interface Creation {

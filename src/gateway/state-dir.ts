@@ -20,6 +20,8 @@ const TOKEN_BYTES = 32
 export interface StateDir {
   readonly path: string
   readonly readMasterKeys: ReadMasterKeys
+  /** The file of the master key when it was made just now; else null. */
+  readonly newKeyFile: string | null
   readonly adminToken: Secret
   /** Names the folder in the store; gateways that share it are told apart by their address. */
   readonly gatewayId: string
@@ -41,11 +43,14 @@ export interface StateDirOptions extends MasterKeyPlace {
 export async function openStateDir(folder: string, options: StateDirOptions): Promise<StateDir> {
   const { random, adminTokenFile } = options
   await makeFolder(folder)
+  const keyFile = path.join(folder, MASTER_KEY_FILE)
+  let newKeyFile: string | null = null
   if (options.masterKey === null && options.masterKeyFile === null) {
-    await readOrMake(path.join(folder, MASTER_KEY_FILE), {
-      make: () => makeMasterKey(random),
-      random,
-    })
+    const make = () => {
+      newKeyFile = keyFile
+      return makeMasterKey(random)
+    }
+    await readOrMake(keyFile, { make, random })
   }
   const readMasterKeys = masterKeysOf(folder, options)
   await readMasterKeys()
@@ -54,6 +59,7 @@ export async function openStateDir(folder: string, options: StateDirOptions): Pr
   return {
     path: folder,
     readMasterKeys,
+    newKeyFile,
     adminToken:
       adminTokenFile === null
         ? await readOrMake(path.join(folder, 'admin.token'), { make: makeToken, random })

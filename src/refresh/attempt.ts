@@ -11,23 +11,20 @@ import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import type { Random } from '../system/random.ts'
 import type { RefreshCause } from './cause.ts'
+import { abandonedUntilMs, checkClaim, holdClaim, LostClaim } from './claim.ts'
 import type { Work } from './in-flight.ts'
+import { patiently } from './patiently.ts'
 import { isRenewalPressing, isUrgent } from './policy.ts'
 import type { TokenHosts } from './token-hosts.ts'
 import {
   type AttemptResult,
   afterAttempt,
+  afterNothing,
   isParked,
   newEpoch,
   OVERSPENT,
   SPENDS_MAX,
 } from './transition.ts'
-
-/** How long to wait before a store that did not answer is asked again. */
-const STORE_RETRY_MS = 1_000
-
-/** An attempt waits this often for the store: a minted token is worth some patience. */
-const STORE_RETRIES_MAX = 5
 
 /** Whoever stood in line as long as this looks whether it is still wanted. */
 const LONG_WAIT_MS = 100
@@ -76,9 +73,6 @@ export interface AttemptDeps {
 /** The attempt that is under way, as far as it may change meanwhile. */
 type Attempted = Pick<Work<RefreshOutcome>, 'claimed' | 'sentAtMs' | 'isSuspect'>
 
-/** Thrown to leave an attempt whose credential was changed by someone faster. */
-class LostClaim extends Error {}
-
 /**
  * What happens in one attempt: read the provider, record the intent to spend what may be spent only
  * once, mint, plan, write. New material is tried before the standing one, which is tried in the same
@@ -100,7 +94,15 @@ export function createAttempt(
     const isLate = startedMs - claimedMs >= LONG_WAIT_MS
     const begin = isLate ? checkClaim(deps, work) : Promise.resolve()
     const done = await begin
-      .then(() => complete({ ...deps, ...options }, work, provider))
+      .then(() => {
+        const nowMs = deps.clock.nowMs()
+        const { owner } = deps
+        const waitUntilMs =
+          cause.reason === 'due' ? abandonedUntilMs(work.claimed, { owner, nowMs }) : 0
+        return nowMs < waitUntilMs
+          ? leaveAlone(deps, work, waitUntilMs)
+          : complete({ ...deps, ...options }, work, provider)
+      })
       .catch((error: unknown) => {
         if (error instanceof LostClaim) return DISCARDED
         throw error
@@ -110,6 +112,15 @@ export function createAttempt(
     deps.onOutcome({ provider, cause, outcome: done.outcome, candidate, elapsedMs })
     return done.outcome
   }
+}
+
+/** Ends the claim without an attempt; it is made when the time has come. */
+async function leaveAlone(deps: AttemptDeps, work: Attempted, dueAtMs: number): Promise<Done> {
+  const { providerId, key } = work.claimed
+  deps.log.warn('refresh.left_alone', { providerId, key, dueInMs: dueAtMs - deps.clock.nowMs() })
+  const left = { ...afterNothing(work.claimed), dueAtMs }
+  await patiently(deps, () => deps.store.saveCredential(left, null))
+  return DISCARDED
 }
 
 interface Done {
@@ -226,7 +237,7 @@ async function mint(
       const value =
         refresher.singleUse(provider) !== null
           ? await spend(deps, work, { provider, spends })
-          : await send(deps, work, provider)
+          : await holdClaim(deps, work, null).then(() => send(deps, work, provider))
       const isInTrouble = value.kind === 'failed' && isEndpointTrouble(value.failure)
       return { value, isInTrouble }
     })
@@ -242,19 +253,6 @@ async function mint(
 }
 
 /**
- * Whoever stood in line, tried a candidate, or waited for the store, may have been edited or deleted meanwhile: its material
- * is not sent any more.
- *
- * @throws LostClaim
- */
-async function checkClaim(deps: AttemptDeps, { claimed }: Attempted): Promise<void> {
-  const rows = await patiently(deps, () => deps.store.listCredentials(claimed.providerId))
-  const row = rows.find(one => one.key === claimed.key)
-  // The task may have taken the claim anew at this moment.
-  if (row?.version !== claimed.version && row?.claimedBy !== deps.owner) throw new LostClaim()
-}
-
-/**
  * Sends what may be spent only once, with the intent recorded first: whoever finds it recorded and no
  * outcome knows that it may be spent. It is sent once more then, and never a third time.
  */
@@ -264,11 +262,7 @@ async function spend(
   { provider, spends }: Sending,
 ): Promise<RefreshResult> {
   if (work.claimed[spends] >= SPENDS_MAX) return OVERSPENT
-  const intent = await patiently(deps, () =>
-    deps.store.saveCredential({ ...work.claimed, [spends]: work.claimed[spends] + 1 }, null),
-  )
-  if (intent === null) throw new LostClaim()
-  work.claimed = { ...intent, lastForcedAtMs: work.claimed.lastForcedAtMs }
+  await holdClaim(deps, work, { [spends]: work.claimed[spends] + 1 })
   return send(deps, work, provider)
 }
 
@@ -321,24 +315,6 @@ async function sendHedged(
     return await promise
   } finally {
     over.abort()
-  }
-}
-
-/** Does work on the store, again and again while it is unavailable for a moment. */
-export async function patiently<T>(
-  deps: Pick<AttemptDeps, 'clock' | 'log'>,
-  work: () => Promise<T>,
-  isEndless: () => boolean = () => false,
-): Promise<T> {
-  for (let retries = 0; ; retries++) {
-    try {
-      return await work()
-    } catch (error) {
-      const isMomentary = error instanceof AppError && error.code === 'store_unavailable'
-      if (!isMomentary || (retries >= STORE_RETRIES_MAX && !isEndless())) throw error
-      deps.log.warn('refresh.store_unavailable', { error, retries })
-      await deps.clock.sleep(STORE_RETRY_MS, new AbortController().signal)
-    }
   }
 }
 

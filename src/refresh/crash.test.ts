@@ -15,6 +15,10 @@ const KEY = 'OAUTH2_REFRESH_TOKEN'
 const HOUR_MS = 3_600_000
 /** What a killed gateway had claimed is another's after this long. */
 const CLAIM_MS = 30_000
+/** Where an intent was recorded, its gateway gets the time to come back, as long as the token is good. */
+const LEFT_ALONE_MS = 210_000
+/** New material that waits for nothing but this is not left alone for as long. */
+const CANDIDATE_LEFT_ALONE_MS = CLAIM_MS + 120_000
 
 /** The first saving of an attempt is the intent, the second the outcome. */
 const BEFORE_INTENT: Death = { at: 'before saveCredential', nth: 1 }
@@ -36,6 +40,10 @@ const HARMLESS: readonly Death[] = [
 
 /** The vendor has rotated, and the new token was in the answer alone. */
 const AMBIGUOUS: readonly Death[] = [ANSWERED, BEFORE_OUTCOME]
+
+/** When another gateway goes on. */
+const waitAfter = (death: Death) =>
+  [AFTER_INTENT, ON_THE_WIRE, ...AMBIGUOUS].includes(death) ? LEFT_ALONE_MS : CLAIM_MS
 
 const nameOf = ({ at, nth }: Death) => (nth === 1 ? at : `${at}, the second`)
 
@@ -67,11 +75,11 @@ async function dying(
 }
 
 for (const death of HARMLESS) {
-  test(`killed ${nameOf(death)}: the next gateway renews within half a minute, nothing is replayed`, async t => {
+  test(`killed ${nameOf(death)}: the next gateway renews in time, nothing is replayed`, async t => {
     const { world, vendor, now } = await dying(t, death)
     assert.equal((await now()).credential.generation, 1)
     world.succeed()
-    await world.clock.advance(CLAIM_MS)
+    await world.clock.advance(waitAfter(death))
     const { credential, stored } = await now()
     assert.deepEqual([credential.generation, credential.failure, credential.spends], [2, null, 0])
     assert.equal(stored.material.get(KEY)?.reveal(), 'old-1')
@@ -96,7 +104,9 @@ for (const death of AMBIGUOUS) {
     const { world, vendor, now } = await dying(t, death)
     assert.equal((await now()).credential.spends, 1, 'the intent is on the disk')
     world.succeed()
-    await world.clock.advance(CLAIM_MS)
+    await world.clock.advance(LEFT_ALONE_MS - 1_000)
+    assert.deepEqual(vendor.arrived, ['old-0'], 'while the token is good it is left alone')
+    await world.clock.advance(1_000)
     const { credential } = await now()
     const { failure, dueAtMs, token } = credential
     assert.deepEqual([failure?.class, failure?.recoveryAction], ['P', 'reauthorize'])
@@ -109,7 +119,9 @@ for (const death of AMBIGUOUS) {
   test(`killed ${nameOf(death)}: a vendor that takes the last token twice makes it good`, async t => {
     const { world, vendor, now } = await dying(t, death, rotatingVendor({ isTolerant: true }))
     world.succeed()
-    await world.clock.advance(CLAIM_MS)
+    await world.clock.advance(LEFT_ALONE_MS - 1_000)
+    assert.deepEqual(vendor.arrived, ['old-0'], 'while the token is good it is left alone')
+    await world.clock.advance(1_000)
     const { credential, stored } = await now()
     assert.deepEqual([credential.failure, credential.generation, credential.spends], [null, 2, 0])
     assert.equal(stored.material.get(KEY)?.reveal(), vendor.current)
@@ -153,7 +165,7 @@ for (const death of [AFTER_INTENT, ON_THE_WIRE, ANSWERED, BEFORE_OUTCOME]) {
 test('a person may dare once more, and is then stopped as before', async t => {
   const { world, provider, vendor, now } = await dying(t, ANSWERED)
   world.succeed()
-  await world.clock.advance(CLAIM_MS)
+  await world.clock.advance(LEFT_ALONE_MS)
   const arrived = vendor.arrived.length
   const outcome = world.task.force(await world.credentialOf(provider), {
     ...{ reason: 'person', who: 'admin' },
@@ -198,7 +210,7 @@ for (const death of [BEFORE_INTENT, AFTER_INTENT, ON_THE_WIRE]) {
   test(`killed ${nameOf(death)} with new material: the next gateway promotes it whole`, async t => {
     const { world, vendor, now } = await dyingWithCandidate(t, death)
     world.succeed()
-    await world.clock.advance(CLAIM_MS)
+    await world.clock.advance(death === BEFORE_INTENT ? CLAIM_MS : CANDIDATE_LEFT_ALONE_MS)
     const { credential, stored } = await now()
     assert.deepEqual([credential.generation, credential.candidateSpends], [2, 0])
     assert.deepEqual([stored.candidate, stored.config], [null, CANDIDATE.config])
@@ -213,7 +225,7 @@ for (const death of AMBIGUOUS) {
     const { world, vendor, now } = await dyingWithCandidate(t, death)
     assert.deepEqual([(await now()).credential.candidateSpends, vendor.arrived], [1, ['new-0']])
     world.succeed()
-    await world.clock.advance(CLAIM_MS)
+    await world.clock.advance(CANDIDATE_LEFT_ALONE_MS)
     const { credential, stored } = await now()
     assert.deepEqual([stored.candidate, stored.config.get('OAUTH2_SCOPES')], [null, undefined])
     assert.equal(credential.candidateFailure?.recoveryAction, 'reauthorize')
@@ -225,3 +237,33 @@ for (const death of AMBIGUOUS) {
     assert.deepEqual(vendor.arrived, ['new-0', 'new-0', 'old-0'])
   })
 }
+
+test('a gateway that was stopped for longer than its claim keeps what it brought, and spends nothing more', async t => {
+  const vendor = rotatingVendor()
+  const world = await createRefreshWorld(t, { answerOf: vendor.answerOf })
+  const provider = await world.addRotating('one', serving(world.clock.nowMs()))
+  const row = await world.credentialOf(provider)
+  const nowMs = world.clock.nowMs()
+  // Another gateway recorded its intent, was answered, and was stopped before it could write.
+  const claim = { owner: 'stopped', nowMs, untilMs: nowMs + CLAIM_MS }
+  const claimed = present(await world.store.claimCredential(claim, row))
+  const intent = present(await world.store.saveCredential({ ...claimed, spends: 1 }, null))
+  world.run()
+  await world.clock.advance(CLAIM_MS + 5_000)
+  assert.deepEqual(vendor.arrived, [], 'its refresh token is left alone')
+  const late = { ...intent, token: null, spends: 0, claimedBy: '', claimedUntilMs: 0 }
+  const rotated = {
+    rotatedMaterial: new Map([[KEY, new Secret('old-1')]]),
+    candidate: 'kept',
+  } as const
+  assert.equal(
+    await world.store.saveCredential(late, { providerVersion: provider.version, ...rotated }),
+    null,
+    'its write has lost the race',
+  )
+  world.task.wake()
+  await world.clock.advance(60_000)
+  const { failure, generation } = await world.credentialOf(provider)
+  assert.deepEqual([failure, generation, vendor.replays], [null, 2, 0])
+  assert.deepEqual(vendor.arrived, ['old-1'], 'what it brought is what is spent')
+})

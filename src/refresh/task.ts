@@ -2,18 +2,14 @@ import type { Credential } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { Claim } from '../store/store.ts'
 import { createAlarm } from './alarm.ts'
-import { type AttemptDeps, createAttempt, patiently, type RefreshOutcome } from './attempt.ts'
+import { type AttemptDeps, createAttempt, type RefreshOutcome } from './attempt.ts'
 import type { RefreshCause } from './cause.ts'
+import { CLAIM_MS } from './claim.ts'
 import { watchClock } from './clock-watch.ts'
 import { createInFlight, type Work } from './in-flight.ts'
+import { patiently } from './patiently.ts'
 import { nextForcedAtMs } from './policy.ts'
 import { createTokenHosts } from './token-hosts.ts'
-
-/**
- * A claim outlives two tries of 10 s each and the write; it is taken anew while an attempt stands in
- * line. What a killed gateway had claimed is free again after this time.
- */
-const CLAIM_MS = 30_000
 
 /** Attempts under way or in line; far more than one sick host can fill, so that no other starves. */
 const IN_FLIGHT_MAX = 10_000

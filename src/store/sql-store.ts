@@ -7,6 +7,7 @@ import * as secrets from './gateway-secrets.ts'
 import { announce, followKeys, underCurrentKey, withdraw } from './master-keys.ts'
 import * as profiles from './profiles.ts'
 import * as providers from './providers.ts'
+import { readClock } from './read-clock.ts'
 import * as routes from './routes.ts'
 import * as attachments from './sandbox-providers.ts'
 import * as sandboxes from './sandboxes.ts'
@@ -72,6 +73,7 @@ export function createSqlStore(context: StoreContext): Store {
 
     ping: () => run(() => followKeys(context)),
 
+    readClock: () => run(() => readClock(context)),
     readChanges: () => run(() => changes.readChanges(context)),
     followChanges: (since, listener, signal) =>
       changes.followChanges(context, { since, listener }, signal),

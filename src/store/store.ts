@@ -258,6 +258,8 @@ export interface Store {
   /** Stores one if none has that name yet; answers the one that stands. */
   putGatewaySecret(name: string, value: Secret): Promise<Secret>
 
+  /** What the database's clock shows; on SQLite, which has none, the machine's. */
+  readClock(): Promise<number>
   /** How often each thing was changed until now. */
   readChanges(): Promise<ChangeCounts>
   /**
