@@ -62,9 +62,10 @@ function notBegun(ms: number): string {
 }
 
 /** How a try at the upstream ended. */
-type TryEnd =
-  | RelayEnd
-  | ({ readonly kind: 'rejected' } & RefusedRoute)
+type TryEnd = RelayEnd | Refusal
+
+type Refusal =
+  | ({ readonly kind: 'rejected'; readonly call: Call } & RefusedRoute)
   | {
       /** The vendor refused betas. */
       readonly kind: 'beta_refused'
@@ -94,7 +95,8 @@ export async function forward(
   try {
     const prepared = prepare(deps, passage)
     const errand = prepared instanceof Promise ? await prepared : prepared
-    const end = errand.kind === 'errand' ? await run(deps, passage, errand) : errand
+    const first = errand.kind === 'errand' ? await tryUpstream(deps, passage, errand) : errand
+    const end = isRefusal(first) ? await tryAgain(deps, passage, first) : first
     outcome = outcomeOf(passage, end, end.kind === 'broken' ? end.error : null)
   } catch (thrown) {
     // Whatever throws does so before the head: from there on, `relay` answers for everything.
@@ -130,15 +132,17 @@ function outcomeOf(passage: Passage, end: RelayEnd, error: RouterError | null): 
   return { kind, status: end.status, code, protocol, providerName, isReplayed }
 }
 
-/** Tries the upstream, and once more with a newer token when it refuses the first as dead. */
-async function run(
-  deps: ForwardDeps,
-  passage: Passage,
-  { call, route }: Pick<Errand, 'call' | 'route'>,
-): Promise<RelayEnd> {
-  const first = await tryUpstream(deps, passage, { call, route })
-  if (first.kind === 'beta_refused') return await run(deps, passage, first)
-  if (first.kind !== 'rejected') return first
+function isRefusal(end: TryEnd): end is Refusal {
+  return end.kind === 'rejected' || end.kind === 'beta_refused'
+}
+
+/** Tries the upstream once more: without what it refused, or with a newer token for a dead one. */
+async function tryAgain(deps: ForwardDeps, passage: Passage, first: Refusal): Promise<RelayEnd> {
+  if (first.kind === 'beta_refused') {
+    const next = await tryUpstream(deps, passage, first)
+    return isRefusal(next) ? await tryAgain(deps, passage, next) : next
+  }
+  const { call } = first
   logRejected(deps, first)
   const newer = await renewedRoute(deps, first, passage.request.signal)
   if (call.body !== null && !call.body.isKept) {
@@ -147,7 +151,7 @@ async function run(
   }
   passage.isReplayed = true
   const second = await tryUpstream(deps, passage, { call, route: newer })
-  if (second.kind === 'beta_refused') return await run(deps, passage, second)
+  if (second.kind === 'beta_refused') return await tryAgain(deps, passage, second)
   if (second.kind !== 'rejected') return second
   logRejected(deps, second)
   throw await rejectedAgain(deps, second)
@@ -187,7 +191,7 @@ async function tryUpstream(
       if (judged.isDead) {
         attempt.abort('the token is dead')
         const refusal = { status: answer.status, reason: judged.reason }
-        return { kind: 'rejected', route, refusal }
+        return { kind: 'rejected', call: options.call, route, refusal }
       }
       answer = judged.answer
     }

@@ -119,7 +119,12 @@ export function retryAfterMs(nextAttemptAtMs: number, nowMs: number): number {
 
 /** Whether {@link freshRoute} would give the route itself, without a wait. */
 export function isReady(deps: FreshnessDeps, route: ResolvedRoute): boolean {
-  return route.expiresAtMs === null || (urgentWaitMs(deps, route) <= 0 && isFresh(deps, route))
+  const { expiresAtMs, mandatoryAtMs } = route
+  if (expiresAtMs === null) return true
+  const nowMs = deps.clock.nowMs()
+  const isAlive = nowMs + deps.limits.expiryMarginMs < expiresAtMs
+  if (isAlive && (mandatoryAtMs === null || nowMs < mandatoryAtMs)) return true
+  return isAlive && urgentWaitMs(deps, route) <= 0
 }
 
 function isFresh({ clock, limits }: FreshnessDeps, route: ResolvedRoute): boolean {

@@ -120,7 +120,7 @@ function createStreamServer(options: ListenerOptions): Http2Server {
       stream.additionalHeaders({ ':status': 100 })
     const exchange = http2Exchange(stream, rawHeaders)
     const refusal = refusalFor(exchange.request, options)
-    if (refusal === null) void serve(options, exchange)
+    if (refusal === null) serve(options, exchange)
     else void refuse(exchange, refusal)
   })
   server.on('sessionError', error => options.log.debug('session.broken', { error }))
@@ -152,7 +152,7 @@ function answerHttp1(options: ListenerOptions, ownPort: number, incoming: Http1E
   if (isWebSocket) response.makeLast()
   if (refusal !== null) void refuse(exchange, refusal)
   else if (isWebSocket) void refuse(exchange, UPGRADE_REFUSAL)
-  else void serve(options, exchange)
+  else serve(options, exchange)
 }
 
 /** RFC 9112 §3.2.2: with an absolute target the `Host` field does not count. */
@@ -191,12 +191,10 @@ function plainForwardRefusal(host: string): Refusal {
   return { status: 403, code: 'host_forbidden', text }
 }
 
-async function serve(options: ListenerOptions, exchange: AgentExchange): Promise<void> {
-  try {
-    await options.serve(exchange.request, exchange.response)
-  } catch (error) {
+function serve(options: ListenerOptions, { request, response }: AgentExchange): void {
+  options.serve(request, response).catch((error: unknown) => {
     // An agent that left breaks its own answer; all else is a fault of ours.
-    if (!exchange.request.signal.aborted) options.log.error('request.failed', { error })
-    exchange.response.destroy()
-  }
+    if (!request.signal.aborted) options.log.error('request.failed', { error })
+    response.destroy()
+  })
 }

@@ -14,6 +14,9 @@ import type { WriteRoom } from './write-room.ts'
 /** A body up to this size leaves an idle connection in one write. */
 const SINGLE_BYTES_MAX = 8_192
 
+/** Never written to. */
+const NO_PIECES: Buffer[] = []
+
 /** A request on its way, as its connection sees it. */
 export interface Call {
   readonly request: UpstreamRequest
@@ -67,7 +70,7 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   #progress: Progress | null = null
   #head: ResponseHead | null = null
   /** Body bytes of an answer whose head was not handed out yet. */
-  #pieces: Buffer[] = []
+  #pieces: Buffer[] = NO_PIECES
   #isAnswered = false
   #isReusable = false
   #body: ChunkQueue | null = null
@@ -115,8 +118,11 @@ export class ClientConnection implements MessageSink<ResponseHead> {
 
   body(bytes: Buffer): void {
     const { readRoom } = this.#home
-    if (this.#body === null) this.#pieces.push(readRoom.keep(bytes))
-    else this.#body.push(this.#body.isFlowing ? bytes : readRoom.keep(bytes))
+    if (this.#body === null) {
+      // One is the rule, and an array that grows takes room for many.
+      if (this.#pieces.length === 0) this.#pieces = [readRoom.keep(bytes)]
+      else this.#pieces.push(readRoom.keep(bytes))
+    } else this.#body.push(this.#body.isFlowing ? bytes : readRoom.keep(bytes))
   }
 
   end(): void {
@@ -199,7 +205,7 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   #answer(progress: Progress, { status, headers, isPersistent }: ResponseHead): void {
     const pieces = this.#pieces
     this.#head = null
-    this.#pieces = []
+    this.#pieces = NO_PIECES
     this.#isReusable = isPersistent
     if (this.#isAnswered) {
       progress.call.resolve({ status, headers, body: new WholeBody(pieces) })

@@ -50,15 +50,13 @@ export class FieldSection {
    */
   list(bytes: Buffer, text: string): string[] {
     const offsets = this.#offsets
-    const fields: string[] = []
+    const fields = new Array<string>(this.#count * 2)
     for (let at = 0; at < this.#count * OFFSETS; at += OFFSETS) {
       const start = offsets[at] ?? 0
       const end = offsets[at + 1] ?? 0
       const name = usualName(bytes, start, end)
-      fields.push(
-        name === '' ? text.slice(start, end) : name,
-        text.slice(offsets[at + 2], offsets[at + 3]),
-      )
+      fields[at / 2] = name === '' ? text.slice(start, end) : name
+      fields[at / 2 + 1] = text.slice(offsets[at + 2], offsets[at + 3])
     }
     return fields
   }

@@ -47,6 +47,8 @@ export interface ConnectionHost {
 
 const NO_BODY = new WholeBody([])
 const NOTHING = Buffer.alloc(0)
+/** Never written to. */
+const NO_PIECES: Buffer[] = []
 
 /**
  * One connection of an agent. Requests are answered one by one and in order: while one is served,
@@ -69,7 +71,7 @@ export class ServerConnection implements MessageSink<RequestHead>, AnswerLine {
   #deadlineMs: number
   #head: RequestHead | null = null
   /** Body bytes of a request that is not served yet. */
-  #pieces: Buffer[] = []
+  #pieces: Buffer[] = NO_PIECES
   #isRead = false
   #body: ChunkQueue | null = null
   #awaitsContinue = false
@@ -115,8 +117,11 @@ export class ServerConnection implements MessageSink<RequestHead>, AnswerLine {
   }
 
   body(bytes: Buffer): void {
-    if (this.#state !== 'body') this.#pieces.push(this.#host.readRoom.keepSmall(bytes))
-    else this.#body?.push(this.#host.readRoom.keepSmall(bytes))
+    const kept = this.#host.readRoom.keepSmall(bytes)
+    if (this.#state === 'body') this.#body?.push(kept)
+    // One is the rule, and an array that grows takes room for many.
+    else if (this.#pieces.length === 0) this.#pieces = [kept]
+    else this.#pieces.push(kept)
   }
 
   end(): void {
@@ -160,7 +165,7 @@ export class ServerConnection implements MessageSink<RequestHead>, AnswerLine {
       return
     }
     const pieces = this.#pieces
-    if (pieces.length > 0) this.#pieces = []
+    if (pieces.length > 0) this.#pieces = NO_PIECES
     const writer = new AnswerWriter(this, head)
     this.#writer = writer
     let body: AsyncIterable<Uint8Array> = NO_BODY
