@@ -144,8 +144,8 @@ export interface RouteShape {
   readonly operations: readonly Operation[]
   readonly auth: RouteAuth
   /**
-   * Sent when the agent did not send that header; `anthropic-beta`, which is a list, also joins the
-   * agent's own. Lower-case names.
+   * Sent unless the agent sent that header and `allowHeaders` names it; `anthropic-beta`, which is a
+   * list, also joins the agent's own. Lower-case names.
    */
   readonly defaultHeaders: ReadonlyMap<string, string>
   /** Agent headers that may pass besides the general ones. Lower-case names. */

@@ -61,8 +61,8 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
       deps.delivery.changed(workspace)
       return {
         ...routeToWire(route),
-        validatedEndpoints: shape.operations.map(({ protocol, path }) => ({
-          url: `${shape.baseUrl}${path.replace('{model}', encodeURIComponent(shape.modelId))}`,
+        validatedEndpoints: shape.operations.map(({ protocol, path, baseUrl }) => ({
+          url: `${baseUrl || shape.baseUrl}${path.replace('{model}', encodeURIComponent(shape.modelId))}`,
           protocol,
         })),
       }

@@ -71,14 +71,16 @@ test('headers that Connection names are dropped, but not those that type the bod
   )
 })
 
-test('defaults are added when the agent did not send them, and cannot be talked away', () => {
+test('defaults are added when the agent sent none that may pass, and cannot be talked away', () => {
   const route = routeOf({
+    allowHeaders: ['anthropic-version'],
     defaultHeaders: new Map([
       ['anthropic-version', 'd'],
       ['x-b', 'e'],
     ]),
   })
-  assert.deepEqual(upstreamHeaders(['Anthropic-Version', 'own'], route, operationOf()), [
+  const sent = ['Anthropic-Version', 'own', 'x-b', 'own']
+  assert.deepEqual(upstreamHeaders(sent, route, operationOf()), [
     ...['anthropic-version', 'own', 'x-b', 'e', ...AUTH],
   ])
   assert.deepEqual(upstreamHeaders(['connection', 'x-b'], route, operationOf()), [
@@ -87,7 +89,10 @@ test('defaults are added when the agent did not send them, and cannot be talked 
 })
 
 test('a default of anthropic-beta joins the agent’s betas, once', () => {
-  const route = routeOf({ defaultHeaders: new Map([['anthropic-beta', 'oauth']]) })
+  const route = routeOf({
+    allowHeaders: ['anthropic-beta'],
+    defaultHeaders: new Map([['anthropic-beta', 'oauth']]),
+  })
   const cases: readonly (readonly [sent: readonly string[], betas: readonly string[]])[] = [
     [[], ['oauth']],
     [['a'], ['a,oauth']],

@@ -79,10 +79,7 @@ function makePlan(route: ResolvedRoute, operation: Operation): RoutePlan {
   const defaults = [...route.defaultHeaders].filter(([name]) => !isReplaced(name, route, operation))
   const betas = operation.hasBetas && route.betas?.carrier === 'header' ? ['anthropic-beta'] : []
   const allowed = [...GENERAL_HEADERS, ...route.allowHeaders, ...betas]
-  const candidates = [...allowed, ...route.defaultHeaders.keys()]
-  const passing = candidates.filter(
-    name => !isStripped(name) && !isReplaced(name, route, operation),
-  )
+  const passing = allowed.filter(name => !isStripped(name) && !isReplaced(name, route, operation))
   return {
     ...{ origin: base.origin, plain, defaults, passing: new Set(passing) },
     stream: operation.streamPath === '' ? plain : targetOf(operation.streamPath),
