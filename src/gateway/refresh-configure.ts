@@ -14,6 +14,7 @@ import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
 import type { ConfigureProviderRefreshRequest } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import { URL_MATERIAL } from './profile-check.ts'
 import { credentialOf, readProfile } from './profiles.ts'
+import { refuseCollisionsOf } from './provider-environment.ts'
 import { strategyFromWire, strategyToWire } from './refresh-strategy.ts'
 import { checkMaterial } from './validate.ts'
 
@@ -64,6 +65,7 @@ export async function configureRefresh(
   const grant = grantOf(deps, profile, request)
   const rows = await deps.store.listCredentials(provider.id)
   refuseCollision(rows, { key, grant })
+  await refuseCollisionsOf(deps, provider, outputKeys({ key, grant }))
   configuredGrant(grant, deps.clock.nowMs(), deps.rules)
   const standing = rows.find(one => one.key === key)
   const wanted = credentialFor(deps, { provider, key, grant, standing, request })

@@ -73,7 +73,7 @@ export async function checkAttachable(
   if (sandbox.providers.length > PROVIDERS_MAX) {
     throw new AppError('invalid_argument', `A sandbox has at most ${PROVIDERS_MAX} providers`)
   }
-  refuseCollisions(await attachedProviders(store, sandbox), rules)
+  await refuseCollisions({ store, rules }, await attachedProviders(store, sandbox))
 }
 
 async function attachedProviders(

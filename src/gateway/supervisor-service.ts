@@ -127,8 +127,8 @@ function environmentToWire(
       ),
     ),
     // Without a place that it belongs to, a supervisor takes a credential for unusable.
-    staticCredentialBindings: byKey(({ key, providerId, destination }) => ({
-      endpoints: [{ ...destination, path: '/**' }],
+    staticCredentialBindings: byKey(({ key, providerId, destinations }) => ({
+      endpoints: destinations.map(one => ({ ...one, path: '/**' })),
       credentialIdentity: `${providerId}:${key}`,
       workloadCredentialHandle: credentialHandle({ sandboxId: sandbox.id, providerId, key }),
     })),

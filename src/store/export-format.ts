@@ -18,6 +18,7 @@ interface ExportedTable {
 export const EXPORTED: readonly ExportedTable[] = [
   { table: 'workspaces', keys: ['name'] },
   { table: 'workspace_members', keys: ['workspace', 'subject'] },
+  { table: 'profiles', keys: ['workspace', 'id'] },
   { table: 'providers', keys: ['id'] },
   { table: 'provider_secrets', keys: ['provider_id', 'key'] },
   { table: 'credentials', keys: ['provider_id', 'key'] },

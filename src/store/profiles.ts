@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts'
 import type { ProfileRecord } from '../core/provider.ts'
 import { type StoreContext, wholeMs } from './database.ts'
 import type { ProfilesTable } from './schema.ts'
+import { holdWorkspace } from './workspaces.ts'
 
 /** See `Store.getProfile`. */
 export async function getProfile(
@@ -35,11 +36,12 @@ export async function listProfiles(
 
 /** See `Store.createProfiles`. */
 export async function createProfiles(
-  { database }: StoreContext,
+  context: StoreContext,
   profiles: readonly ProfileRecord[],
 ): Promise<void> {
-  await database.db.transaction().execute(async db => {
+  await context.database.db.transaction().execute(async db => {
     for (const { workspace, id, document, ...profile } of profiles) {
+      if (workspace !== '') await holdWorkspace(db, context, workspace)
       const created = await db
         .insertInto('profiles')
         .values({

@@ -186,7 +186,7 @@ export interface Store {
   getProfile(workspace: string, id: string): Promise<ProfileRecord | null>
   /** Those of a workspace and those of all workspaces, in the order of their ids. */
   listProfiles(workspace: string): Promise<readonly ProfileRecord[]>
-  /** Creates all of them or none (`already_exists`). */
+  /** Creates all of them or none: `already_exists`, `not_found` when the workspace does not exist. */
   createProfiles(profiles: readonly ProfileRecord[]): Promise<void>
   /** Replaces a profile if its version is still the one read. */
   saveProfile(profile: ProfileRecord): Promise<ProfileRecord | null>

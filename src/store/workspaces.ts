@@ -79,6 +79,7 @@ export async function deleteWorkspace(
     }
     if (remains.sandboxes + remains.providers > 0) return remains
     await db.deleteFrom('routes').where('workspace', '=', name).execute()
+    await db.deleteFrom('profiles').where('workspace', '=', name).execute()
     await db.deleteFrom('workspaces').where('name', '=', name).execute()
     return remains
   })
