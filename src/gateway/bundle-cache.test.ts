@@ -56,6 +56,31 @@ test('a change that comes while one is being built is not lost, and holds up no 
   assert.equal((await asked).revision, 'r2')
 })
 
+test('a refresh of a provider that no route names builds nothing', async () => {
+  const world = createWorld(async () => ({
+    ...bundleOf([routeOf({ providerName: 'routed' })]),
+    failures: [
+      {
+        ...{ name: 'sandbox-system', providerName: 'failing', code: 'credential_expired' },
+        ...{ message: 'gone', sinceMs: 1, nextAttemptAtMs: 2 },
+      } as const,
+    ],
+  }))
+  const refresh = async (name: string, workspace = 'w') => {
+    world.cache.refreshed({ workspace, name })
+    await turn()
+    return world.counts.builds
+  }
+  assert.equal(await refresh('routed'), 0, 'nobody asked for the workspace yet')
+  await world.cache.current('w')
+  assert.equal(await refresh('other'), 1)
+  assert.equal(await refresh('routed', 'elsewhere'), 1)
+  assert.equal(await refresh('routed'), 2)
+  assert.equal(await refresh('failing'), 3)
+  world.cache.invalidate('w')
+  assert.equal(await refresh('other'), 5, 'what is being built may name it')
+})
+
 test('without the store the last bundle serves while its tokens live, and the store is left in peace', async () => {
   let isAway = false
   let expiresAtMs = new FakeClock().nowMs() + 10_000

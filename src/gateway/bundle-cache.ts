@@ -16,6 +16,8 @@ export interface BundleCache {
   newest(workspace: string): Bundle | null
   /** Something that the bundle is made of has changed: builds it anew, if anyone has asked for it. */
   invalidate(workspace: string): void
+  /** A provider has a new token, or lost it: builds what it is a part of anew. */
+  refreshed(provider: { readonly workspace: string; readonly name: string }): void
   /** Takes bundles back at the instant a token in them ends. Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>
 }
@@ -79,6 +81,13 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
     })
   }
 
+  const invalidate = (workspace: string): void => {
+    const slot = slots.get(workspace)
+    if (slot === undefined) return
+    slot.isDirty = true
+    rebuildSoon(workspace)
+  }
+
   return {
     async current(workspace) {
       const slot = slotOf(workspace)
@@ -92,11 +101,10 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
       })
     },
     newest: workspace => slots.get(workspace)?.bundle ?? null,
-    invalidate(workspace) {
+    invalidate,
+    refreshed({ workspace, name }) {
       const slot = slots.get(workspace)
-      if (slot === undefined) return
-      slot.isDirty = true
-      rebuildSoon(workspace)
+      if (slot !== undefined && mayName(slot, name)) invalidate(workspace)
     },
     async run(signal) {
       while (!signal.aborted) {
@@ -114,6 +122,12 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
       }
     },
   }
+}
+
+/** Whether a provider's token is in the bundle, or missed in it; what is being built may name anyone. */
+function mayName({ bundle, isDirty, building }: Slot, providerName: string): boolean {
+  if (bundle === null || isDirty || building !== null) return true
+  return [...bundle.routes, ...bundle.failures].some(one => one.providerName === providerName)
 }
 
 async function rebuild(deps: CacheDeps, workspace: string, slot: Slot): Promise<Bundle> {

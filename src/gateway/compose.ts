@@ -115,7 +115,7 @@ export async function composeGateway(
       onOutcome(event) {
         traces.ended(event)
         reporting.attempted(event)
-        delivery.changed(event.provider.workspace)
+        delivery.refreshed(event.provider)
       },
     },
     { sweepMs: config.sweepMs },

@@ -21,6 +21,8 @@ export interface Delivery {
   sandboxIds(workspace: string): readonly string[]
   /** Something that the workspace's bundle is made of has changed. */
   changed(workspace: string): void
+  /** A provider has a new token, or its refresh failed. */
+  refreshed(provider: { readonly workspace: string; readonly name: string }): void
   /** How far the workspace's bundle has come. */
   reach(workspace: string): Promise<Reach>
   /** The reach of every workspace that has routers, by the newest bundle that was built. */
@@ -131,6 +133,7 @@ export function createDelivery(deps: {
     },
     sandboxIds: roster.sandboxIds,
     changed: cache.invalidate,
+    refreshed: cache.refreshed,
     reach,
     reaches: () =>
       [...roster.workspaces()].map(place =>

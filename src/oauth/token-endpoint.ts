@@ -1,4 +1,5 @@
 import { Secret } from '../core/secret.ts'
+import { Cancellation } from '../system/cancellation.ts'
 import type { FetchResponse } from '../system/fetch.ts'
 import { signAssertion } from './assertion.ts'
 import { outcomeUnknownFailure, unreachableFailure } from './refusal.ts'
@@ -37,8 +38,10 @@ export async function sendTokenRequest(
   const { sent, headers, body } = resolved
   const startedMs = io.clock.monotonicMs()
   const deadline = new AbortController()
-  const stopTimer = new AbortController()
-  void io.clock.sleep(request.timeoutMs, stopTimer.signal).then(() => deadline.abort())
+  const stopTimer = new Cancellation()
+  void io.clock.sleep(request.timeoutMs, stopTimer).then(() => {
+    if (!stopTimer.aborted) deadline.abort()
+  })
   try {
     const response = await io.fetch({
       method: request.method,
@@ -65,7 +68,7 @@ export async function sendTokenRequest(
     const isUnknown = request.singleUse !== null && !UNSENT.has(reason)
     return { kind: 'failed', failure: isUnknown ? outcomeUnknownFailure(failure) : failure }
   } finally {
-    stopTimer.abort()
+    stopTimer.abort('answered')
   }
 }
 

@@ -310,11 +310,13 @@ async function sendHedged(
   begin()
   const isNew = credential.token === null && credential.failure === null
   const isPressed = isUrgent(credential.token, deps.clock.nowMs()) && !isNew
-  if (isPressed && refresher.singleUse(provider) === null) void hedge()
+  const isHedged = isPressed && refresher.singleUse(provider) === null
+  if (isHedged) void hedge()
   try {
     return await promise
   } finally {
-    over.abort()
+    // To call off what has ended costs more than to parse its answer.
+    if (isHedged) over.abort()
   }
 }
 
