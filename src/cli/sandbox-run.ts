@@ -3,6 +3,7 @@ import { parseAllowedEndpoint } from '../core/endpoint.ts'
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 import type { Log } from '../system/log.ts'
+import { stopYoungGeneration } from '../system/young-generation.ts'
 import { type Context, define, flag, repeatedFlag } from './command.ts'
 import { explainRefusal, type GatewaySettings, readSettings, secretFile } from './settings.ts'
 import type { Terminal } from './terminal.ts'
@@ -37,6 +38,7 @@ export function declareRun(command: Command, context: Context): void {
       const options = routerOptions(command, { terminal, settings, listen: LISTEN_DEFAULT })
       // The terminal belongs to the command; only what ends its service may write there.
       const log = await terminal.openLog(settings.isVerbose ? 'debug' : 'error')
+      stopYoungGeneration()
       const { runSandbox } = await import('../sandbox/main.ts')
       const tracing = routerTracing(command, terminal, log)
       const code = runSandbox({ ...options, log, tracing, command: command.args })
@@ -67,6 +69,7 @@ export function declareServe(command: Command, context: Context): void {
       const sandboxToken = sandboxTokenSource(given.sandboxTokenFile, terminal)
       const options = routerOptions(command, { terminal, settings, listen })
       const log = await terminal.openLog(settings.isVerbose ? 'debug' : 'info')
+      stopYoungGeneration()
       const { serveSandbox } = await import('../sandbox/main.ts')
       const code = serveSandbox({
         ...{ ...options, log, output, sandboxToken },

@@ -105,6 +105,15 @@ test('a named sandbox that is there is used and stays', async () => {
   assert.ok(!methods(gateway).includes('DeleteSandbox'))
 })
 
+test('a run whose port is taken ends without leaving its sandbox behind', async () => {
+  await using gateway = await startScriptedGateway(SCRIPT)
+  const listen = new URL(gateway.origin).host
+  const options = { gatewayEndpoint: gateway.origin, listen, command: ['true'] }
+  const run = await ended(launch(options))
+  assert.match(run.stderr, /^port_taken: /m)
+  assert.equal(methods(gateway).at(-1), 'DeleteSandbox')
+})
+
 for (const { name, options, expected } of [
   {
     name: 'no gateway',

@@ -87,15 +87,18 @@ export async function runSandbox(options: RunOptions): Promise<number> {
   try {
     const admin = openGateway(options, options.adminToken)
     cleanup.defer(() => admin.close())
-    const router = await openRouter(options)
-    cleanup.defer(router.close)
     const { name, isTemporary } = nameOf(options)
     const { log, workspace } = options
     const { signal } = interruption
-    const registration = await registerSandbox(admin, {
+    // While the gateway answers, the router is made.
+    const registering = registerSandbox(admin, {
       ...{ name, workspace, isTemporary, log, signal },
     })
-    cleanup.defer(registration.remove)
+    const removing = registering.then(({ remove }) => remove).catch(() => null)
+    cleanup.defer(async () => (await removing)?.())
+    const router = await openRouter(options)
+    cleanup.defer(router.close)
+    const registration = await registering
     const ready = router.connect(() => registration.token)
     if (!(await isInTime(ready, signal))) complain(LATE_BUNDLE)
     if (signal.aborted) return interruption.exitCode()
