@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js'
 import { AppError } from '../core/errors.ts'
-import { callUnary, openChannel } from '../wire/client.ts'
+import { callUnary, openChannel, reachGateway } from '../wire/client.ts'
 import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { Doctor } from '../wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
@@ -11,10 +11,13 @@ import { noteLine, type Terminal } from './terminal.ts'
 
 const TIMEOUT_MS_DEFAULT = 15_000
 
+/** Of several gateways one that is not connected by then is passed over. */
+const REACH_TIMEOUT_MS = 2_000
+
 /** Opens a connection to the gateway. Nothing is sent before the first call. */
 export function connectGateway(settings: GatewaySettings, terminal: Terminal): Gateway {
   const { clock } = terminal
-  const channel = openChannel(settings.endpoint, {
+  const channel = openChannel(settings.endpoints, {
     token: settings.token,
     nowMs: () => clock.nowMs(),
     caPem: null,
@@ -30,6 +33,7 @@ export function connectGateway(settings: GatewaySettings, terminal: Terminal): G
       const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT
       const startedAtMs = clock.nowMs()
       try {
+        await reachGateway(channel, { timeoutMs: REACH_TIMEOUT_MS })
         return await callUnary(channel, method, request, { ...options, timeoutMs })
       } catch (error) {
         throw error instanceof AppError ? explain(error, settings) : error
@@ -46,7 +50,7 @@ export function connectGateway(settings: GatewaySettings, terminal: Terminal): G
 
 /** Says where the gateway was looked for, which only this side knows. */
 function explain(error: AppError, settings: GatewaySettings): unknown {
-  const origin = settings.endpoint.origin
+  const origin = settings.endpoints.map(endpoint => endpoint.origin).join(', ')
   if (error.code === 'gateway_unreachable') {
     const isLate = statusOf(error.cause) === status.DEADLINE_EXCEEDED
     return new AppError(

@@ -7,7 +7,7 @@ import type { Gateway } from './gateway-call.ts'
 import { AGENT_ROUTE, findRoute } from './inference.ts'
 import { listProviders } from './provider.ts'
 import { type Running, startProgram } from './running.ts'
-import { adminTokenFile, secretFile } from './settings.ts'
+import { adminTokenFile, type GatewaySettings, secretFile } from './settings.ts'
 import { printLine, type Terminal } from './terminal.ts'
 import { formatListen, UsageCheck } from './usage.ts'
 
@@ -99,8 +99,10 @@ async function startGateway(
 async function connect(terminal: Terminal, origin: string): Promise<Gateway> {
   const tokenPlace = adminTokenFile(readStartOptions(START_DEFAULTS, terminal).stateDir)
   const { connectGateway } = await import('./connection.ts')
-  const settings = {
-    endpoint: new URL(origin),
+  const endpoint = new URL(origin)
+  const settings: GatewaySettings = {
+    endpoint,
+    endpoints: [endpoint],
     token: secretFile(tokenPlace, 'the admin token'),
     tokenPlace,
     workspace: WORKSPACE,
@@ -130,7 +132,7 @@ async function startRouter(
   const log = await terminal.openLog('error')
   const { serveSandbox } = await import('../sandbox/main.ts')
   const options = {
-    gatewayEndpoint: gateway.settings.endpoint.href,
+    gatewayEndpoint: gateway.settings.endpoints.join(','),
     adminToken: gateway.settings.token,
     sandboxToken: () => null,
     workspace: WORKSPACE,

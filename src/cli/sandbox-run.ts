@@ -105,7 +105,7 @@ function routerOptions(
   for (const entry of allow) check.attempt(() => parseAllowedEndpoint(entry), '')
   check.finish()
   return {
-    gatewayEndpoint: settings.endpoint.href,
+    gatewayEndpoint: settings.endpoints.join(','),
     adminToken: settings.token,
     workspace: settings.workspace,
     name: name ?? null,

@@ -13,6 +13,8 @@ const ENDPOINT_DEFAULT = 'http://127.0.0.1:17670'
 /** How to reach the gateway, and as whom. */
 export interface GatewaySettings {
   readonly endpoint: URL
+  /** All that share the work, `endpoint` first. */
+  readonly endpoints: readonly [URL, ...URL[]]
   /** Read at each call: a gateway that is started later makes its token then. */
   readonly token: () => Secret | null
   /** Where the token was looked for, for a hint. */
@@ -32,7 +34,10 @@ interface GlobalOptions {
 /** Adds the flags that every command takes, before the command's name or behind it. */
 export function addGlobalOptions(command: Command): Command {
   return command
-    .option('--gateway-endpoint <url>', `gateway to talk to (default: ${ENDPOINT_DEFAULT})`)
+    .option(
+      '--gateway-endpoint <url>',
+      `gateway to talk to, or several with commas between (default: ${ENDPOINT_DEFAULT})`,
+    )
     .option('--token-file <file>', 'file with the admin token')
     .option('--workspace <name>', 'workspace (default: default)')
     .option('-v, --verbose', 'say on standard error what is done')
@@ -46,13 +51,17 @@ export function addGlobalOptions(command: Command): Command {
 export function readSettings(command: Command, terminal: Terminal): GatewaySettings {
   const options = globalOptions(command)
   const check = new UsageCheck()
-  const endpoint = check.serverUrl(
-    '--gateway-endpoint',
-    options.gatewayEndpoint ?? (terminal.env.OPENSHELL_GATEWAY_ENDPOINT || ENDPOINT_DEFAULT),
-  )
+  const [first = ENDPOINT_DEFAULT, ...others] = (
+    options.gatewayEndpoint ??
+    (terminal.env.OPENSHELL_GATEWAY_ENDPOINT || ENDPOINT_DEFAULT)
+  ).split(',')
+  const read = (text: string): URL => check.serverUrl('--gateway-endpoint', text.trim())
+  const endpoint = read(first)
+  const endpoints: GatewaySettings['endpoints'] = [endpoint, ...others.map(read)]
   check.finish()
   return {
     endpoint,
+    endpoints,
     ...tokenSource(options.tokenFile ?? terminal.env.OPENSHELL_TOKEN_FILE ?? '', terminal),
     workspace: options.workspace ?? (terminal.env.OPENSHELL_WORKSPACE || 'default'),
     isVerbose: options.verbose === true,
@@ -61,8 +70,9 @@ export function readSettings(command: Command, terminal: Terminal): GatewaySetti
 
 /** Whether a bearer token sent to the endpoint could be read on its way. */
 export function isExposed(settings: GatewaySettings): boolean {
-  const { endpoint, token } = settings
-  return endpoint.protocol === 'http:' && !isLoopback(endpoint.hostname) && token() !== null
+  const { endpoints, token } = settings
+  const isPlain = endpoints.some(one => one.protocol === 'http:' && !isLoopback(one.hostname))
+  return isPlain && token() !== null
 }
 
 /**

@@ -17,7 +17,10 @@ export interface RouteFailure {
 /** What a router needs, complete. `revision` is a hash of the content and of nothing else. */
 export interface Bundle {
   readonly revision: string
+  /** Before anything of it was read. */
   readonly generatedAtMs: number
+  /** How many changes of the workspace were counted before anything of it was read; 0 when not known. */
+  readonly changes: number
   readonly routes: readonly ResolvedRoute[]
   readonly failures: readonly RouteFailure[]
 }

@@ -26,6 +26,8 @@ export interface BundleDeps {
 export async function buildBundle(deps: BundleDeps, workspace: string): Promise<Bundle> {
   const routes: ResolvedRoute[] = []
   const failures: RouteFailure[] = []
+  const generatedAtMs = deps.clock.nowMs()
+  const changes = await deps.store.countChanges(workspace)
   for (const route of await deps.store.listRoutes(workspace)) {
     const resolved = await resolve(deps, route)
     if ('code' in resolved) failures.push(resolved)
@@ -35,7 +37,7 @@ export async function buildBundle(deps: BundleDeps, workspace: string): Promise<
     .update(contentOf(routes, failures))
     .digest('hex')
     .slice(0, 16)
-  return { revision, generatedAtMs: deps.clock.nowMs(), routes, failures }
+  return { revision, generatedAtMs, changes, routes, failures }
 }
 
 async function resolve(

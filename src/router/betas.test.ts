@@ -170,13 +170,13 @@ test('a token that dies between the two tries is renewed as ever', async () => {
       return turn === 2 ? answerOf(400, JSON_HEAD, [words]) : answerOf(200, JSON_HEAD, ['{}'])
     },
     report: async () => {
-      table.swap({ revision: '2', generatedAtMs: 0, failures: [], routes: [routed(2)] })
+      table.swap({ revision: '2', generatedAtMs: 0, changes: 0, failures: [], routes: [routed(2)] })
       return { outcome: 'refreshing', message: '', nextAttemptAtMs: 0 }
     },
   })
   const routed = (generation: number) =>
     refreshedRoute(clock, generation, { operations: [OPERATION], betas: RULE })
-  table.swap({ revision: '1', generatedAtMs: 0, failures: [], routes: [routed(1)] })
+  table.swap({ revision: '1', generatedAtMs: 0, changes: 0, failures: [], routes: [routed(1)] })
   const outcome = await ask({ headers: betas('a-1'), chunks: [BODY] }).done
   assert.deepEqual([summary(outcome), outcome.isReplayed], ['answered 200', true])
   assert.deepEqual(

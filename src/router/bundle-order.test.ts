@@ -12,7 +12,7 @@ function tokens(generatedAtMs: number, ...words: readonly string[]): Bundle {
     const [providerName = '', generation] = word.split(' ')
     return routeOf({ providerName, generation: Number(generation), expiresAtMs: NOW_MS + 60_000 })
   })
-  return { revision: words.join(), generatedAtMs, routes, failures: [] }
+  return { revision: words.join(), generatedAtMs, changes: 0, routes, failures: [] }
 }
 
 const SERVED = tokens(1_000, 'a 5', 'b 2')
@@ -34,6 +34,23 @@ for (const [what, arrived, expected] of ROWS) {
     assert.equal(isOutdated(arrived, { served: SERVED, nowMs: NOW_MS }), expected)
   })
 }
+
+test('of two gateways on one database the bundle that knows fewer changes is the older', () => {
+  const served = { ...SERVED, changes: 7 }
+  const check = (arrived: Bundle, changes: number, nowMs = NOW_MS) =>
+    isOutdated({ ...arrived, changes }, { served, nowMs })
+  const same = tokens(999, 'a 5', 'b 2')
+  assert.equal(check(same, 6), true, 'the route was another one then')
+  assert.equal(check(tokens(999), 6), true, 'so it is when there was none')
+  assert.equal(check(same, 8), false)
+  assert.equal(check(tokens(999, 'a 4'), 8), false, 'the provider was added anew')
+  assert.equal(check(tokens(1_001, 'a 4'), 6), false, 'the database was restored')
+  assert.equal(check(same, 0), false, 'a gateway that does not count')
+  assert.equal(check(same, 6, NOW_MS + 60_000), false, 'what is dead gives way')
+  const none = { ...tokens(1_000), changes: 7 }
+  const back = { served: none, nowMs: NOW_MS }
+  assert.equal(isOutdated({ ...same, changes: 6 }, back), true, 'what was deleted stays deleted')
+})
 
 test('a token that is dead gives way to any other', () => {
   const arrived = tokens(999, 'a 4')

@@ -72,6 +72,7 @@ function sent(generation: number, sentAtMs: number, model = 'm'): DeliveredBundl
   const bundle: Bundle = {
     revision: `${generation}${model}`,
     generatedAtMs: sentAtMs,
+    changes: 0,
     routes: [route],
     failures: [],
   }

@@ -131,7 +131,7 @@ const route: ResolvedRoute = {
 }
 
 function bundle(revision: string, routes: readonly ResolvedRoute[] = [route]): Bundle {
-  return { revision, generatedAtMs: 1, routes, failures: [] }
+  return { revision, generatedAtMs: 1, changes: 0, routes, failures: [] }
 }
 
 interface Started {

@@ -91,7 +91,7 @@ function serveToken(token: string, generation: number): void {
     generation,
     timeoutMs: 60_000,
   }
-  table.swap({ revision: token, generatedAtMs: 1, routes: [route], failures: [] })
+  table.swap({ revision: token, generatedAtMs: 1, changes: 0, routes: [route], failures: [] })
 }
 
 const MESSAGE = ['-d', '{"model":"any","stream":true}', '-H', 'content-type: application/json']

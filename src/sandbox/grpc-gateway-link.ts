@@ -16,19 +16,34 @@ export function grpcGatewayLink(channel: GatewayChannel): GatewayLink {
     watch: (session, signal) => watch(channel, session, signal),
     async poll(signal) {
       const options = { timeoutMs: CALL_TIMEOUT_MS, signal }
-      const wire = await callUnary(channel, Inference.method.getInferenceBundle, {}, options)
+      const wire = await atAny(channel, () =>
+        callUnary(channel, Inference.method.getInferenceBundle, {}, options),
+      )
       return { bundle: bundleFromWire(wire), sentAtMs: Number(wire.sentAtMs) }
     },
     reportRejected: rejectionReporter(channel),
   }
 }
 
-function watch(
+/** What may be asked twice is asked of the next gateway when one is not there. */
+async function atAny<T>(channel: GatewayChannel, call: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call()
+    } catch (error) {
+      const isAway = error instanceof AppError && error.code === 'gateway_unreachable'
+      if (!isAway || tries >= channel.endpoints) throw error
+    }
+  }
+}
+
+async function watch(
   channel: GatewayChannel,
   session: WatchSession,
   signal: AbortSignal,
 ): Promise<AppError> {
   const { promise, resolve } = Promise.withResolvers<AppError>()
+  const { client } = channel
   const stream = openStream(channel, Delivery.method.watchInferenceBundle)
   const cancel = () => stream.cancel()
   signal.addEventListener('abort', cancel, { once: true })
@@ -45,7 +60,9 @@ function watch(
   })
   stream.write({ revision: session.revision() })
   if (signal.aborted) cancel()
-  return promise.finally(() => signal.removeEventListener('abort', cancel))
+  const error = await promise.finally(() => signal.removeEventListener('abort', cancel))
+  if (error.code === 'gateway_unreachable' && !signal.aborted) channel.leave(client)
+  return error
 }
 
 function rejectionReporter(channel: GatewayChannel): ReportRejected {
@@ -55,9 +72,11 @@ function rejectionReporter(channel: GatewayChannel): ReportRejected {
       generation: BigInt(route.generation),
       ...refusal,
     }
-    const answer = await callUnary(channel, Delivery.method.reportRejectedToken, request, {
-      timeoutMs: CALL_TIMEOUT_MS,
-    })
+    const answer = await atAny(channel, () =>
+      callUnary(channel, Delivery.method.reportRejectedToken, request, {
+        timeoutMs: CALL_TIMEOUT_MS,
+      }),
+    )
     return {
       outcome: outcomeOf(answer.outcome),
       message: answer.message,

@@ -34,7 +34,7 @@ const REGISTRATION_RETRY_MS = 1_000
 
 /** What both ways to run a router need. */
 export interface SandboxOptions {
-  /** `http://host:port` or `https://host:port`. */
+  /** `http://host:port` or `https://host:port`; several with commas between. */
   readonly gatewayEndpoint: string
   readonly adminToken: () => Secret | null
   readonly workspace: string
@@ -227,14 +227,18 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
 }
 
 function openGateway(options: SandboxOptions, token: () => Secret | null): GatewayChannel {
-  const endpoint = URL.parse(options.gatewayEndpoint)
-  if (endpoint === null || !/^https?:$/.test(endpoint.protocol)) {
-    const message = `"${options.gatewayEndpoint}" is not the address of a gateway`
-    throw new AppError('invalid_usage', message, {
-      hint: 'Use http://HOST:PORT or https://HOST:PORT',
-    })
-  }
-  return openChannel(endpoint, { token, nowMs: realClock.nowMs, caPem: null })
+  const [first = '', ...others] = options.gatewayEndpoint.split(',')
+  const endpoints = [parseEndpoint(first), ...others.map(parseEndpoint)] as const
+  const begin = Math.floor(realRandom.fraction() * endpoints.length)
+  return openChannel(endpoints, { token, nowMs: realClock.nowMs, caPem: null }, begin)
+}
+
+function parseEndpoint(text: string): URL {
+  const endpoint = URL.parse(text.trim())
+  if (endpoint !== null && /^https?:$/.test(endpoint.protocol)) return endpoint
+  throw new AppError('invalid_usage', `"${text}" is not the address of a gateway`, {
+    hint: 'Use http://HOST:PORT or https://HOST:PORT',
+  })
 }
 
 function nameOf(options: SandboxOptions): { readonly name: string; readonly isTemporary: boolean } {

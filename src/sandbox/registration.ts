@@ -1,7 +1,7 @@
 import { AppError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 import type { Log } from '../system/log.ts'
-import { callUnary, type GatewayChannel } from '../wire/client.ts'
+import { callUnary, type GatewayChannel, reachGateway } from '../wire/client.ts'
 import { Delivery } from '../wire/gen/openshell/delivery/v1/delivery_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 
@@ -40,6 +40,7 @@ export async function registerSandbox(
 ): Promise<Registration> {
   const { workspace, name, signal } = options
   const call = { timeoutMs: CALL_TIMEOUT_MS, signal }
+  await reachGateway(channel, { timeoutMs: FAREWELL_TIMEOUT_MS })
   const [profiles] = await Promise.all([
     callUnary(
       channel,
@@ -82,6 +83,7 @@ async function removeSandbox(
 ): Promise<void> {
   try {
     const call = { timeoutMs: FAREWELL_TIMEOUT_MS }
+    await reachGateway(channel, call)
     await callUnary(channel, OpenShell.method.deleteSandbox, { name, workspace }, call)
   } catch (error) {
     if (!(error instanceof AppError)) throw error

@@ -17,6 +17,17 @@ export async function readChanges({ database }: StoreContext): Promise<ChangeCou
   return countsOf(await countsQuery(database).execute())
 }
 
+/** See `Store.countChanges`. */
+export async function countChanges({ database }: StoreContext, workspace: string): Promise<number> {
+  const row = await database.db
+    .selectFrom('changes')
+    .select('counter')
+    .where('workspace', '=', workspace)
+    .where('kind', '=', 'bundle')
+    .executeTakeFirst()
+  return row?.counter ?? 0
+}
+
 /**
  * See `Store.followChanges`. Listening begins before the counters are compared, so that nothing falls
  * between the two; whatever a notification did not tell, the comparison does.

@@ -74,6 +74,7 @@ export function createSqlStore(context: StoreContext): Store {
     ping: () => run(() => followKeys(context)),
 
     readClock: () => run(() => readClock(context)),
+    countChanges: workspace => run(() => changes.countChanges(context, workspace)),
     readChanges: () => run(() => changes.readChanges(context)),
     followChanges: (since, listener, signal) =>
       changes.followChanges(context, { since, listener }, signal),

@@ -260,6 +260,8 @@ export interface Store {
 
   /** What the database's clock shows; on SQLite, which has none, the machine's. */
   readClock(): Promise<number>
+  /** How often what a workspace's bundle is made of was changed until now. */
+  countChanges(workspace: string): Promise<number>
   /** How often each thing was changed until now. */
   readChanges(): Promise<ChangeCounts>
   /**

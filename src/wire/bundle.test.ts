@@ -82,6 +82,7 @@ const route: fc.Arbitrary<ResolvedRoute> = record({
 const bundle: fc.Arbitrary<Bundle> = record({
   revision: text,
   generatedAtMs: count,
+  changes: count,
   routes: fc.array(route, { maxLength: 3 }),
   failures: fc.array(
     record({

@@ -60,6 +60,7 @@ export function bundleToWire(bundle: Bundle): GetInferenceBundleResponse {
   return create(GetInferenceBundleResponseSchema, {
     revision: bundle.revision,
     generatedAtMs: BigInt(bundle.generatedAtMs),
+    changes: BigInt(bundle.changes),
     routes: bundle.routes.map(routeToWire),
     failures: bundle.failures.map(failure =>
       create(RouteFailureSchema, {
@@ -76,6 +77,7 @@ export function bundleFromWire(wire: GetInferenceBundleResponse): Bundle {
   return {
     revision: wire.revision,
     generatedAtMs: Number(wire.generatedAtMs),
+    changes: Number(wire.changes),
     routes: wire.routes.flatMap(routeFromWire),
     failures: wire.failures.flatMap(failure => {
       const name = routeName(failure.name)

@@ -32,15 +32,56 @@ export interface ChannelOptions {
   readonly caPem: string | null
 }
 
-/** A connection to one gateway, opened at the first call and again when it was lost. */
+/**
+ * A way to a gateway, or to one of several that share a database. It is opened at the first call and
+ * again when it was lost; from one that cannot be reached the next call goes to the next.
+ */
 export interface GatewayChannel extends ChannelOptions {
+  /** The connection to the gateway whose turn it is. */
   readonly client: Client
+  /** How many gateways there are to go to. */
+  readonly endpoints: number
+  /** This gateway was not reached: the next one's turn has come, unless it has already. */
+  leave(client: Client): void
   close(): void
 }
 
-/** Opens a channel to `http://host:port` (h2c) or `https://host:port` (TLS). */
-export function openChannel(endpoint: URL, options: ChannelOptions): GatewayChannel {
-  const client = new Client(endpoint.host, channelCredentials(endpoint, options.caPem), {
+/**
+ * Opens a channel to `http://host:port` (h2c) or `https://host:port` (TLS), or to one of several; `first`
+ * says with which to begin, so that not all callers begin with the same.
+ */
+export function openChannel(
+  endpoint: URL | readonly [URL, ...URL[]],
+  options: ChannelOptions,
+  first = 0,
+): GatewayChannel {
+  const clients = (endpoint instanceof URL ? [endpoint] : endpoint).map(one =>
+    openClient(one, options.caPem),
+  )
+  let turn = first % clients.length
+  const current = (): Client => {
+    const client = clients[turn]
+    if (client === undefined) throw new RangeError('A channel has at least one endpoint')
+    return client
+  }
+  return {
+    ...options,
+    get client() {
+      return current()
+    },
+    endpoints: clients.length,
+    leave(client) {
+      if (client === current()) turn = (turn + 1) % clients.length
+    },
+    close() {
+      for (const client of clients) client.close()
+    },
+  }
+}
+
+/** Nothing is sent before the first call. */
+function openClient(endpoint: URL, caPem: string | null): Client {
+  return new Client(endpoint.host, channelCredentials(endpoint, caPem), {
     'grpc.max_receive_message_length': ANSWER_BYTES_MAX,
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 10_000,
@@ -50,7 +91,24 @@ export function openChannel(endpoint: URL, options: ChannelOptions): GatewayChan
     // A proxy in the environment is for the agent's traffic, never for the gateway's.
     'grpc.enable_http_proxy': 0,
   })
-  return { ...options, client, close: () => client.close() }
+}
+
+/**
+ * Waits until one of the channel's gateways is connected, the one whose turn it is first; for a caller
+ * whose calls must not be made twice. Of a single gateway the call itself tells whether it is there.
+ */
+export async function reachGateway(
+  channel: GatewayChannel,
+  options: { readonly timeoutMs: number },
+): Promise<void> {
+  if (channel.endpoints === 1) return
+  for (let tries = 0; tries < channel.endpoints; tries += 1) {
+    const { client } = channel
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    client.waitForReady(channel.nowMs() + options.timeoutMs, error => resolve(error === undefined))
+    if (await promise) return
+    channel.leave(client)
+  }
 }
 
 /** Calls a unary method. Throws `AppError` with the gateway's own code, message and hint. */
@@ -61,7 +119,8 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
   options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
 ): Promise<MessageShape<O>> {
   const { promise, resolve, reject } = Promise.withResolvers<MessageShape<O>>()
-  const call = channel.client.makeUnaryRequest<MessageInitShape<I>, MessageShape<O>>(
+  const { client } = channel
+  const call = client.makeUnaryRequest<MessageInitShape<I>, MessageShape<O>>(
     methodPath(method),
     message => encodeMessage(method.input, message),
     bytes => fromBinary(method.output, bytes),
@@ -70,8 +129,13 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
     { deadline: channel.nowMs() + options.timeoutMs },
     (error, response) => {
       options.signal?.removeEventListener('abort', cancel)
-      if (error !== null) reject(fromServiceError(error))
-      else if (response === undefined) reject(new TypeError('A unary call ended without an answer'))
+      if (error !== null) {
+        const refusal = fromServiceError(error)
+        if (refusal.code === 'gateway_unreachable' && !options.signal?.aborted)
+          channel.leave(client)
+        reject(refusal)
+      } else if (response === undefined)
+        reject(new TypeError('A unary call ended without an answer'))
       else resolve(response)
     },
   )

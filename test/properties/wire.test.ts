@@ -72,6 +72,7 @@ const route: fc.Arbitrary<ResolvedRoute> = fc.record({
 const anyBundle: fc.Arbitrary<Bundle> = fc.record({
   revision: text,
   generatedAtMs: fc.nat(Number.MAX_SAFE_INTEGER),
+  changes: fc.nat(Number.MAX_SAFE_INTEGER),
   routes: fc.array(route, { maxLength: 3 }),
   failures: fc.array(
     fc.record({

@@ -59,7 +59,13 @@ export function bundleOf(
   routes: readonly ResolvedRoute[],
   failures: Bundle['failures'] = [],
 ): Bundle {
-  return { revision: `r${routes[0]?.generation ?? ''}`, generatedAtMs: 0, routes, failures }
+  return {
+    revision: `r${routes[0]?.generation ?? ''}`,
+    generatedAtMs: 0,
+    changes: 0,
+    routes,
+    failures,
+  }
 }
 
 /** An agent's request whose body comes in the given chunks; `leave()` is the agent going away. */
