@@ -3,12 +3,9 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { Command, CommanderError } from 'commander'
-import type { Context } from '../src/cli/command.ts'
-import { wholeProgram } from '../src/cli/command-line.ts'
-import { addGlobalOptions } from '../src/cli/settings.ts'
-import { silentLog } from '../src/system/log.ts'
+import { CommanderError } from 'commander'
 import { shellWords } from './support/shell-words.ts'
+import { understand } from './support/understand.ts'
 
 const root = path.dirname(import.meta.dirname)
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8')
@@ -53,7 +50,7 @@ test('every command in the pages is one that the program understands', async () 
   let count = 0
   for (const page of pages) {
     for (const words of commandsIn(read(page))) {
-      await assert.doesNotReject(parse(words), `${page}: openshell ${words.join(' ')}`)
+      await assert.doesNotReject(understand(words), `${page}: openshell ${words.join(' ')}`)
       count += 1
     }
   }
@@ -67,7 +64,7 @@ test('a command that the program does not understand would be found', async () =
     'provider doctor',
     'inference set x',
   ])
-    await assert.rejects(parse(line.split(' ')), CommanderError, line)
+    await assert.rejects(understand(line.split(' ')), CommanderError, line)
 })
 
 /** The commands of a page's code blocks, indented or fenced, without the program's name. */
@@ -81,32 +78,4 @@ function commandsIn(page: string): readonly (readonly string[])[] {
     if (!isCode || command === undefined) return []
     return [shellWords(command.replace(/\s(?:&|\||>|<).*$/, ''))]
   })
-}
-
-/** Lets the real command line read it; nothing is run. */
-async function parse(words: readonly string[]): Promise<void> {
-  const silent = { isTerminal: false, hasColor: false, write() {} }
-  const context: Context = {
-    terminal: {
-      env: {},
-      out: silent,
-      err: silent,
-      timeZone: 'UTC',
-      clock: { nowMs: () => 0, sleep: async () => {} },
-      stopSignal: () => new AbortController().signal,
-      openLog: async () => silentLog,
-    },
-    version: '1.2.3',
-    exitWith() {},
-    wholeProgram: () => wholeProgram(context),
-  }
-  // In a program of its own, for the real one would load each group once more.
-  const program = addGlobalOptions(new Command('openshell')).enablePositionalOptions()
-  for (const group of (await wholeProgram(context)).commands) program.addCommand(group)
-  for (const leaf of leavesOf(program)) leaf.action(() => {})
-  await program.exitOverride().parseAsync([...words], { from: 'user' })
-}
-
-function leavesOf(command: Command): readonly Command[] {
-  return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf)
 }

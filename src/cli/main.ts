@@ -9,6 +9,7 @@ declare const OPENSHELL_VERSION: string | undefined
 /** Variables that no child and no later reader of this process's environment may find. */
 const SECRET_VARIABLES = [
   'OPENSHELL_MASTER_KEY',
+  'OPENSHELL_STORE',
   'OPENSHELL_GATEWAY_TOKEN',
   'OPENSHELL_SANDBOX_TOKEN',
 ]

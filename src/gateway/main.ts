@@ -5,6 +5,7 @@ import { AppError } from '../core/errors.ts'
 import { parseListen } from '../core/listen.ts'
 import type { Secret } from '../core/secret.ts'
 import { openStore } from '../store/open.ts'
+import { parsePostgresUrl } from '../store/postgres-url.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../system/log.ts'
 import { type OtlpConfig, startTracing } from '../system/otlp.ts'
@@ -112,7 +113,12 @@ export async function runGateway(options: GatewayOptions, stop: AbortSignal): Pr
     if (!options.isAuthRequired) {
       log.warn('gateway.no_auth', { message: 'Every local program may administer this gateway' })
     }
-    log.info('gateway.started', { origin: gateway.origin, stateDir: state.path })
+    log.info('gateway.started', {
+      ...{ origin: gateway.origin, version: options.version, stateDir: state.path },
+      ...{ store: shownLocation(location), isAuthRequired: options.isAuthRequired },
+      ...{ refreshIntervalMs: options.refreshIntervalMs, allowEndpoints: options.allowEndpoints },
+      ...{ subjectTokenDirs: options.subjectTokenDirs, auditLog: options.auditLog },
+    })
     options.onReady?.(gateway.origin)
     if (!stop.aborted) await once(stop, 'abort')
     log.info('gateway.stopping')
@@ -153,6 +159,11 @@ function nameOf(
 ): string {
   const place = `${gatewayId} ${listen}`
   return isShared ? `${place} ${Buffer.from(realRandom.bytes(6)).toString('hex')}` : place
+}
+
+/** Where the store is, without a password. */
+function shownLocation(location: string): string {
+  return location.startsWith('sqlite:') ? location : parsePostgresUrl(new URL(location)).shown
 }
 
 /** A log of its own, so that no `--log-level` silences it. */
