@@ -60,8 +60,8 @@ export interface TestGateway extends AsyncDisposable {
   ): Promise<MessageShape<O>>
   /** Creates a sandbox and opens a channel with its token. */
   sandbox(name: string, workspace?: string): Promise<Sandbox>
-  /** Stops the gateway and starts another over the same files. */
-  restart(): Promise<void>
+  /** Stops the gateway and starts another over the same files, to which something may happen meanwhile. */
+  restart(meanwhile?: () => void): Promise<void>
 }
 
 /** A sandbox's own channel. */
@@ -166,8 +166,9 @@ export async function startTestGateway(setup: TestGatewaySetup = {}): Promise<Te
       const token = new Secret(issued.token)
       return { token, channel: world.channel(token) }
     },
-    async restart() {
+    async restart(meanwhile = () => undefined) {
       await stop()
+      meanwhile()
       running = await start()
     },
     async [Symbol.asyncDispose]() {
