@@ -73,6 +73,8 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   #pieces: Buffer[] = NO_PIECES
   #isAnswered = false
   #isReusable = false
+  /** The limit on the socket's idleness, while a streamed answer suspends it; else 0. */
+  #idleMs = 0
   #body: ChunkQueue | null = null
   #room: PromiseWithResolvers<void> | null = null
   readonly #onAbort = (): void => this.#break(new Error('the request was cancelled'))
@@ -217,6 +219,9 @@ export class ClientConnection implements MessageSink<ResponseHead> {
       resume: () => this.#socket.resume(),
       cancel: () => this.#break(new Error('the answer was left unread')),
     })
+    // Its timer would be set anew with each event of a stream.
+    this.#idleMs = this.#socket.timeout ?? 0
+    this.#socket.setTimeout(0)
     this.#body = body
     for (const piece of pieces) body.push(piece)
     progress.call.resolve({ status, headers, body })
@@ -226,6 +231,8 @@ export class ClientConnection implements MessageSink<ResponseHead> {
     this.#release(progress)
     if (isReusable && this.isAlive) {
       this.#isReused = true
+      if (this.#idleMs > 0) this.#socket.setTimeout(this.#idleMs)
+      this.#idleMs = 0
       if (this.#socket.isPaused()) this.#socket.resume()
       this.#home.idle(this)
     } else this.#socket.destroy()
