@@ -287,8 +287,12 @@ test('the project comes from the base URL, the configuration, or the key file, i
   assert.throws(() => googleVertexAi.route(nameless, 'm', rules), { code: 'invalid_config' })
 })
 
-test('without its key file there is neither route nor grant', () => {
+test('without its key file there is no grant, and a route wants its project told', () => {
   const bare = vertexProvider({ material: new Map(), config: new Map() })
-  assert.throws(() => googleVertexAi.route(bare, 'm', rules), { code: 'invalid_credential' })
+  assert.throws(() => googleVertexAi.route(bare, 'm', rules), { code: 'invalid_config' })
   assert.throws(() => googleVertexAi.grant(bare, 0, rules), { code: 'invalid_credential' })
+  // Its tokens may come from a refresh that was configured.
+  const told = new Map([['VERTEX_AI_PROJECT_ID', 'my-project']])
+  const { shape } = googleVertexAi.route({ ...bare, config: told }, 'claude-a', rules)
+  assert.match(shape.baseUrl, /\/projects\/my-project\//)
 })
