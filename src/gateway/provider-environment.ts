@@ -15,6 +15,8 @@ import { withConfigured } from './route-credential.ts'
 /** A model id that any type accepts: what is asked for is the address and the credential. */
 const ANY_MODEL = 'model'
 
+const HTTPS_PORT = 443
+
 /** What is needed to say what a sandbox's environment gets of its providers. */
 export interface EnvironmentDeps {
   readonly store: Store
@@ -35,6 +37,7 @@ export interface EnvironmentCredential {
   readonly providerId: string
   /** Null for a static key. */
   readonly expiresAtMs: number | null
+  /** Where it may be sent; never empty. */
   readonly destinations: readonly Destination[]
 }
 
@@ -150,7 +153,7 @@ async function readBrings({ store, rules }: KeyDeps, provider: ProviderRecord): 
   // Keys that sign requests are no variable: only a router can use them.
   if (route === null || route.shape.auth.kind === 'sigv4') return NOTHING
   const { hostname, port, protocol } = new URL(route.shape.baseUrl)
-  const usual = protocol === 'http:' ? 80 : 443
+  const usual = protocol === 'http:' ? 80 : HTTPS_PORT
   const configured = new Set(rows.flatMap(outputKeys))
   const { credential } = route
   return {
@@ -175,7 +178,9 @@ async function described(
     rows,
     staticKeys: taken.flatMap(one => one.envVars).filter(key => !configured.has(key)),
     destinations: (profile?.endpoints ?? []).flatMap(({ host, port, ports }) =>
-      (port === 0 ? ports : [port, ...ports]).map(one => ({ host, port: one })),
+      (port === 0 && ports.length > 0 ? ports : [port || HTTPS_PORT, ...ports]).map(one => ({
+        ...{ host, port: one },
+      })),
     ),
   }
 }
@@ -185,6 +190,8 @@ async function credentialsOf(
   provider: ProviderRecord,
 ): Promise<readonly EnvironmentCredential[]> {
   const { rows, staticKeys, destinations } = await readBrings(deps, provider)
+  // A supervisor that is told no place for one takes all of them for unusable.
+  if (destinations.length === 0) return []
   const nowMs = deps.clock.nowMs()
   const common = { providerId: provider.id, destinations }
   const minted = rows.flatMap(row => {

@@ -16,6 +16,7 @@ import { Secret } from '../core/secret.ts'
 import { callUnary, type GatewayChannel, openStream } from '../wire/client.ts'
 import { PolicyStatus } from '../wire/gen/openshell/v1/config_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
+import { ProviderCredentialRefreshStrategy } from '../wire/gen/openshell/v1/refresh_pb.ts'
 
 const { method } = OpenShell
 const options = { timeoutMs: 5_000 }
@@ -79,6 +80,33 @@ test('a static key is handed out where the vendor takes the key itself, and no o
   const answer = await environmentOf(await boxWith('openai', ['oa']))
   assert.deepEqual(answer.environment, provider.credentials)
   assert.deepEqual(answer.credentialExpiresAtMs, {})
+})
+
+test('a tool’s credentials are for sandboxes, bound to the hosts that its profile names', async () => {
+  const credentials = { GITHUB_TOKEN: 'ghp_test', SOMETHING_ELSE: 'stays' }
+  const provider = { metadata: { name: 'gh' }, type: 'github', credentials }
+  await world.call(method.createProvider, { provider, noVerify: true })
+  const answer = await environmentOf(await boxWith('tool', ['gh']))
+  assert.deepEqual(answer.environment, { GITHUB_TOKEN: 'ghp_test' })
+  const endpoints = answer.staticCredentialBindings.GITHUB_TOKEN?.endpoints ?? []
+  assert.ok(endpoints.some(one => one.host === 'api.github.com' && one.port === 443))
+})
+
+test('a refresh that would set a variable of one beside it is not configured', async () => {
+  const key = 'sk-test'
+  const first = { metadata: { name: 'tool-a' }, type: 'github', credentials: { GH_TOKEN: key } }
+  const second = { metadata: { name: 'tool-b' }, type: 'generic', credentials: { OTHER: key } }
+  const config = { BASE_URL: `${world.lab.origin}/v1`, PROTOCOL: 'openai' }
+  await world.call(method.createProvider, { provider: first, noVerify: true })
+  await world.call(method.createProvider, { provider: { ...second, config }, noVerify: true })
+  await boxWith('colliding', ['tool-a', 'tool-b'])
+  const configuring = world.call(method.configureProviderRefresh, {
+    ...{ provider: 'tool-b', credentialKey: 'GH_TOKEN' },
+    strategy: ProviderCredentialRefreshStrategy.OAUTH2_CLIENT_CREDENTIALS,
+    material: { client_id: 'c', client_secret: 's', tenant_id: 't' },
+    secretMaterialKeys: ['client_secret'],
+  })
+  await assert.rejects(configuring, refusal('failed_precondition', /both set GH_TOKEN/))
 })
 
 test('a token that is past its end is left out, and the revision says so', async () => {

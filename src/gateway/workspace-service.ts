@@ -145,10 +145,12 @@ function unknown(name: string): AppError {
   })
 }
 
-function refuseOccupied(name: string, { sandboxes, providers }: WorkspaceRemains): void {
+function refuseOccupied(name: string, remains: WorkspaceRemains): void {
+  const { sandboxes, providers, profiles } = remains
   const kinds = [
     ...(sandboxes > 0 ? [`${sandboxes} sandbox(es)`] : []),
     ...(providers > 0 ? [`${providers} provider(s)`] : []),
+    ...(profiles > 0 ? [`${profiles} provider profile(s)`] : []),
   ]
   if (kinds.length === 0) return
   const words = `Workspace "${name}" still contains resources: ${kinds.join(', ')}`

@@ -51,6 +51,7 @@ export interface ContentChange {
 export interface WorkspaceRemains {
   readonly sandboxes: number
   readonly providers: number
+  readonly profiles: number
 }
 
 /** A credential as it stands, beside its provider. */
@@ -238,7 +239,7 @@ export interface Store {
     page: Page,
   ): Promise<readonly WorkspaceRecord[]>
   /**
-   * Deletes a workspace with its routes and members if no sandbox and no provider is in it; answers
+   * Deletes a workspace with its routes and members if no sandbox, provider or profile is in it; answers
    * what is, or null when there is no such workspace.
    */
   deleteWorkspace(name: string): Promise<WorkspaceRemains | null>

@@ -76,10 +76,10 @@ export async function deleteWorkspace(
     const remains: WorkspaceRemains = {
       sandboxes: await countIn(db, 'sandboxes', name),
       providers: await countIn(db, 'providers', name),
+      profiles: await countIn(db, 'profiles', name),
     }
-    if (remains.sandboxes + remains.providers > 0) return remains
+    if (Object.values(remains).some(count => count > 0)) return remains
     await db.deleteFrom('routes').where('workspace', '=', name).execute()
-    await db.deleteFrom('profiles').where('workspace', '=', name).execute()
     await db.deleteFrom('workspaces').where('name', '=', name).execute()
     return remains
   })
@@ -166,7 +166,7 @@ export async function listWorkspaceMembers(
 
 async function countIn(
   db: Kysely<Schema>,
-  table: 'sandboxes' | 'providers',
+  table: 'sandboxes' | 'providers' | 'profiles',
   workspace: string,
 ): Promise<number> {
   const { count } = await db

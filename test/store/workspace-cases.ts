@@ -6,6 +6,7 @@ import { newStore, type TestDatabase } from './databases.ts'
 import { aProvider, aSandbox, aWorkspace, present } from './records.ts'
 
 const PAGE = { limit: 10, offset: 0 }
+const EMPTY = { sandboxes: 0, providers: 0, profiles: 0 }
 
 function aMember(content: Partial<WorkspaceMember> = {}): WorkspaceMember {
   const place = { workspace: 'default', subject: 'ann@example.com' }
@@ -29,7 +30,7 @@ export function workspaceCases(database: TestDatabase): void {
     assert.deepEqual(await store.listWorkspaces(team.labels, PAGE), [team])
     const second = await store.listWorkspaces(new Map(), { limit: 1, offset: 1 })
     assert.deepEqual(second, [team])
-    assert.deepEqual(await store.deleteWorkspace('team'), { sandboxes: 0, providers: 0 })
+    assert.deepEqual(await store.deleteWorkspace('team'), EMPTY)
     assert.equal(await store.deleteWorkspace('team'), null)
     assert.equal(await store.getWorkspace('team'), null)
   })
@@ -42,10 +43,10 @@ export function workspaceCases(database: TestDatabase): void {
     await store.addWorkspaceMember(aMember({ workspace: 'w' }))
     const route = { workspace: 'w', name: 'inference.local', providerName: 'p' } as const
     await store.saveRoute({ ...route, modelId: 'm', timeoutSeconds: 0, version: 0 })
-    assert.deepEqual(await store.deleteWorkspace('w'), { sandboxes: 1, providers: 1 })
+    assert.deepEqual(await store.deleteWorkspace('w'), { sandboxes: 1, providers: 1, profiles: 0 })
     await store.deleteSandbox('w', 'box')
     await store.deleteProvider('w', 'p')
-    assert.deepEqual(await store.deleteWorkspace('w'), { sandboxes: 0, providers: 0 })
+    assert.deepEqual(await store.deleteWorkspace('w'), EMPTY)
     await store.createWorkspace(aWorkspace('w'))
     assert.deepEqual(await store.listRoutes('w'), [])
     assert.deepEqual(await store.listWorkspaceMembers('w', PAGE), [])
