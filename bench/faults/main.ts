@@ -9,11 +9,14 @@ import { hang } from './hang.ts'
 import { kills } from './kills.ts'
 import { outage } from './outage.ts'
 import { installPortkey } from './portkey.ts'
+import { replicas } from './replicas/replicas.ts'
 import { revoked } from './revoked.ts'
 import type { Row, RunOptions, Scenario } from './scenario.ts'
 import { skew } from './skew.ts'
 
-const SCENARIOS: readonly Scenario[] = [kills, outage, revoked, hang, freeze, skew, disk]
+const SCENARIOS: readonly Scenario[] = [
+  ...[kills, outage, revoked, hang, freeze, skew, disk, replicas],
+]
 
 type NamedRow = Row & { readonly scenario: string }
 

@@ -42,13 +42,17 @@ export interface World extends AsyncDisposable {
    */
   command(args: readonly string[], environment?: Readonly<Record<string, string>>): Promise<string>
   startRouter(name: string, workspace?: string): Promise<Router>
+  /** Commands and routers have this in their environment from now on. */
+  use(environment: Readonly<Record<string, string>>): void
 }
 
 /** Makes a world with one lab and no program yet. */
 export async function createWorld(tokenLifetimeMs: number): Promise<World> {
   const place = createPlace()
   const listen = `127.0.0.1:${await freePort()}`
-  const environment = { OPENSHELL_GATEWAY_ENDPOINT: `http://${listen}` }
+  let environment: Readonly<Record<string, string>> = {
+    OPENSHELL_GATEWAY_ENDPOINT: `http://${listen}`,
+  }
   const vendors: Vendor[] = []
   const programs: Running[] = []
 
@@ -88,6 +92,9 @@ export async function createWorld(tokenLifetimeMs: number): Promise<World> {
       programs.push(program)
       const { baseUrl } = JSON.parse(await program.line('"proxyUrl"'))
       return { program, baseUrl: String(baseUrl) }
+    },
+    use(more) {
+      environment = { ...environment, ...more }
     },
     async [Symbol.asyncDispose]() {
       for (const program of programs) {
