@@ -10,7 +10,7 @@ const CALL_MS = 5_000
 /** What has not arrived by then is counted as that late. */
 const PATIENCE_MS = 20_000
 /** A wire that went dead without a word is noticed after a while; so long after trouble it still counts. */
-const AFTERMATH_MS = 8_000
+const AFTERMATH_MS = 4_000
 
 /** Models of one vendor, told apart by their names in the router's own list. */
 const MODELS = ['claude-3-7-sonnet', 'claude-sonnet-4-5'] as const

@@ -63,7 +63,7 @@ async function runOpenshell({ isQuick, fraction }: RunOptions): Promise<Row> {
     ...{ count: GATEWAYS, database, allowEndpoints },
   })
   world.use({
-    OPENSHELL_GATEWAY_ENDPOINT: cluster.replicas[0]?.origin ?? '',
+    OPENSHELL_GATEWAY_ENDPOINT: cluster.endpoints,
     OPENSHELL_TOKEN_FILE: path.join(world.place.folder, 'admin.token'),
   })
   const providers = await configure(world, size)
