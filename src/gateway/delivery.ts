@@ -52,10 +52,13 @@ interface Member extends Watcher, Router {
   declined: string | null
 }
 
+/** A message that says when it is sent: routers judge by the gateway's clock. */
+type Stamped = (sentAtMs: number) => EncodedMessage
+
 /** A bundle's two forms on the wire, encoded once for all who get it. */
 interface Encoded {
-  readonly answer: EncodedMessage
-  readonly push: EncodedMessage
+  readonly answer: Stamped
+  readonly push: Stamped
 }
 
 /** Builds the delivery over a function that builds a workspace's bundle from the store. */
@@ -77,9 +80,6 @@ export function createDelivery(deps: {
     return made
   }
 
-  /** Routers judge by the gateway's clock, so each send says what it shows. */
-  const sentNow = () => ({ sentAtMs: BigInt(deps.clock.nowMs()) })
-
   const push = (member: Member, bundle: Bundle): void => {
     const isWaiting = member.acknowledged !== null && member.onTheWay === null
     if (!isWaiting || member.acknowledged === bundle.revision) return
@@ -87,8 +87,7 @@ export function createDelivery(deps: {
     if (member.declined === bundle.revision) return
     member.onTheWay = bundle
     member.pushedAtMs = deps.clock.monotonicMs()
-    const now = encodeMessage(WatchInferenceBundleResponseSchema, sentNow())
-    member.send(encodingOf(bundle).push.with(now))
+    member.send(encodingOf(bundle).push(deps.clock.nowMs()))
   }
 
   const cache = createBundleCache({
@@ -106,8 +105,7 @@ export function createDelivery(deps: {
     async poll({ workspace, id }) {
       const bundle = await cache.current(workspace)
       roster.polled(workspace, id, bundle.revision)
-      const now = encodeMessage(GetInferenceBundleResponseSchema, sentNow())
-      return encodingOf(bundle).answer.with(now)
+      return encodingOf(bundle).answer(deps.clock.nowMs())
     },
     watch({ workspace, id }, router) {
       const sinceMs = deps.clock.nowMs()
@@ -161,8 +159,24 @@ function acknowledge(
 
 function encode(bundle: Bundle): Encoded {
   const wire = bundleToWire(bundle)
+  const answer = GetInferenceBundleResponseSchema
+  const push = WatchInferenceBundleResponseSchema
   return {
-    answer: new EncodedMessage(encodeMessage(GetInferenceBundleResponseSchema, wire)),
-    push: new EncodedMessage(encodeMessage(WatchInferenceBundleResponseSchema, { bundle: wire })),
+    answer: stampEach(encodeMessage(answer, wire), sentAtMs => encodeMessage(answer, { sentAtMs })),
+    push: stampEach(encodeMessage(push, { bundle: wire }), sentAtMs =>
+      encodeMessage(push, { sentAtMs }),
+    ),
+  }
+}
+
+/** All who are sent something in the same millisecond are sent the same bytes. */
+function stampEach(bytes: Uint8Array, encodeStamp: (sentAtMs: bigint) => Uint8Array): Stamped {
+  const message = new EncodedMessage(bytes)
+  let last = { sentAtMs: Number.NaN, message }
+  return sentAtMs => {
+    if (sentAtMs !== last.sentAtMs) {
+      last = { sentAtMs, message: message.with(encodeStamp(BigInt(sentAtMs))) }
+    }
+    return last.message
   }
 }
