@@ -19,6 +19,7 @@ import type { MasterKey } from './key-ring.ts'
 import { CHECK_NAME, followKeys, gatewaysAtWork } from './master-keys.ts'
 import { NEWEST_STEP } from './migrations.ts'
 import { waitForWriters } from './rekey.ts'
+import { refuseMoved } from './retire.ts'
 import type { Schema } from './schema.ts'
 import { SEALED_COLUMNS } from './sealed-columns.ts'
 
@@ -35,7 +36,7 @@ const TELLING_TABLES = ['providers', 'routes', 'sandboxes', 'workspaces'] as con
  *
  * @throws AppError `invalid_argument` for a file that is no export, was altered or is not whole;
  * `failed_precondition` for one of a newer version, for a store that holds something (unless it is to be
- * replaced), and while a gateway is at work on it; `wrong_master_key` when the file's key is not held.
+ * replaced) or was moved away, and while a gateway is at work on it; `wrong_master_key` when the file's key is not held.
  */
 export async function importStore(
   context: StoreContext,
@@ -43,6 +44,7 @@ export async function importStore(
   options: { readonly isReplaced: boolean },
 ): Promise<number> {
   await followKeys(context)
+  await refuseMoved(context)
   return context.database.withoutHaste(inner =>
     inner.transaction().execute(async db => {
       await waitForWriters(db, context.database.kind)

@@ -88,6 +88,9 @@ export async function underCurrentKey<T>(
 /** How long a gateway that said nothing is taken to be at work. */
 const GATEWAY_SEEN_FOR_MS = 60_000
 
+/** After this long the row of a gateway that was killed is taken away. */
+const GATEWAY_FORGOTTEN_MS = 86_400_000
+
 /** See `Store.announce`. */
 export async function announce(context: StoreContext, gateway: string): Promise<void> {
   const { database, ring, clock } = context
@@ -100,6 +103,10 @@ export async function announce(context: StoreContext, gateway: string): Promise<
     .insertInto('gateways')
     .values({ id: gateway, ...row })
     .onConflict(conflict => conflict.column('id').doUpdateSet(row))
+    .execute()
+  await database.db
+    .deleteFrom('gateways')
+    .where('seen_at_ms', '<', row.seen_at_ms - GATEWAY_FORGOTTEN_MS)
     .execute()
   await followKeys(context)
   if (trouble !== null) throw trouble

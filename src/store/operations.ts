@@ -39,6 +39,8 @@ export interface StoreStatus {
   readonly schema: string
   /** The id of the master key that seals. */
   readonly masterKey: string
+  /** The id of the newest key that the caller holds: what a rekey would seal with. */
+  readonly newestMasterKey: string
   /** Ids of master keys that are being left: a rekey is not finished. */
   readonly leavingMasterKeys: readonly string[]
   /** Envelopes that are still under one of those. */
@@ -119,6 +121,7 @@ async function readStatus(context: StoreContext): Promise<StoreStatus> {
     location: database.location,
     schema: (await readSchema(database)).newest ?? '',
     masterKey: ring.sealing().id,
+    newestMasterKey: ring.newest().id,
     leavingMasterKeys: said?.leaving ?? [],
     envelopesToRewrap: await countLeft(context),
     gateways: await gatewaysAtWork(database.db, clock.nowMs()),

@@ -101,12 +101,9 @@ export async function waitForWriters(
 }
 
 function refuseSecond(before: KeysInUse, next: string): void {
-  const words =
-    before.leaving.length > 0
-      ? `A rekey from master key ${before.leaving.join(', ')} to ${before.sealing} is not finished`
-      : null
-  if (words !== null) {
-    throw new AppError('failed_precondition', words, {
+  if (before.leaving.length > 0) {
+    const message = `A rekey from master key ${before.leaving.join(', ')} to ${before.sealing} is not finished`
+    throw new AppError('failed_precondition', message, {
       hint: `Finish it first, with ${before.sealing} as the last key of the file`,
     })
   }

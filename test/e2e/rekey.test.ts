@@ -1,6 +1,7 @@
 // Goal: an operator changes the master key with one command while the gateway runs, and the old key
 // opens nothing afterwards. Method: the released program, as people run it.
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, test } from 'node:test'
@@ -35,12 +36,14 @@ test('a rekey beside a running gateway', { timeout: 90_000 }, async t => {
   const same = await run(place, ['gateway', 'rekey'])
   assert.match(same.stdout, /^Everything is sealed with master key [0-9a-f]{8} already\n$/)
 
+  // What was added before, and has not taken over, is the new key; no other is made beside it.
+  writeFileSync(keyFile, `${old}\n${randomBytes(32).toString('base64')}\n`)
   const rekeyed = await run(place, ['gateway', 'rekey', '--make-key'])
   assert.equal(rekeyed.code, 0, rekeyed.stderr)
   assert.match(rekeyed.stdout, /\d+ envelopes are under master key [0-9a-f]{8} now/)
   assert.match(rekeyed.stderr, /waiting for gateways/)
-  const [first, fresh = ''] = readFileSync(keyFile, 'utf8').trim().split('\n')
-  assert.equal(first, old)
+  const [first, fresh = '', third] = readFileSync(keyFile, 'utf8').trim().split('\n')
+  assert.deepEqual([first, third], [old, undefined])
 
   const status = await run(place, ['store', 'status', '-o', 'json'])
   const found = JSON.parse(status.stdout)
@@ -69,6 +72,9 @@ test('a rekey beside a running gateway', { timeout: 90_000 }, async t => {
   assert.equal(wrong.code, 1)
   assert.match(wrong.stderr, /The master key does not open the database/)
   writeFileSync(keyFile, `${fresh}\n`)
+  const more = await run(place, ['gateway', 'rekey', '--make-key'])
+  assert.equal(more.code, 0, more.stderr)
+  assert.equal(readFileSync(keyFile, 'utf8').trim().split('\n').length, 2)
   const again = start(place, startCommand)
   t.after(() => again.stop('SIGKILL'))
   await again.line('gateway.started')

@@ -181,7 +181,10 @@ for (const database of DATABASES) {
       message: /was moved away at 1970-01-01T00:17:10\.000Z$/,
     })
     assert.equal((await operations.status()).movedAtMs, clock.nowMs())
-    assert.ok((await exported(t, source)).includes('"end"'))
+    const text = await exported(t, source)
+    assert.ok(text.includes('"end"'))
+    const over = operations.importFrom(chunksOf(text), { isReplaced: true })
+    await assert.rejects(over, { code: 'failed_precondition', message: /was moved away/ })
     assert.deepEqual([await operations.reopen(), await operations.reopen()], [true, false])
     assert.ok(await store.saveCredential(present(claimed), null))
     await source.openAgain()

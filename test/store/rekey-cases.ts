@@ -133,6 +133,17 @@ export function rekeyCases(database: TestDatabase): void {
     assert.equal((await one.rekey(silent)).outcome, 'done')
   })
 
+  test('the rows of gateways that were killed do not pile up', async t => {
+    const { store, clock, location } = await filled(t)
+    clock.setMs(clock.nowMs() + 86_400_001)
+    await store.announce('another')
+    const rows = await database.run(location, 'select id from gateways')
+    assert.deepEqual(
+      rows.map(row => row.id),
+      ['another'],
+    )
+  })
+
   test('a rekey that is cut off goes on where it was; meanwhile it takes both keys', async t => {
     const opened = await filled(t, PROVIDERS)
     const { keys, operations, openAgain, store } = opened

@@ -65,9 +65,11 @@ export async function runExport(
   options: { readonly file: Place; readonly isRetired: boolean },
 ): Promise<number> {
   return withOperations(place, async operations => {
-    if (options.isRetired) await operations.retire()
-    if (options.file === null) return operations.exportTo(writeOut)
-    return writeWhole(options.file, write => operations.exportTo(write))
+    const work = async (write: (text: string) => Promise<void>): Promise<number> => {
+      if (options.isRetired) await operations.retire()
+      return operations.exportTo(write)
+    }
+    return options.file === null ? work(writeOut) : writeWhole(options.file, work)
   })
 }
 
@@ -105,7 +107,8 @@ async function writeWhole<T>(
 ): Promise<T> {
   const draft = `${file}.part`
   try {
-    const handle = await open(draft, 'w', 0o600)
+    await rm(draft, { force: true })
+    const handle = await open(draft, 'wx', 0o600)
     try {
       const answer = await work(text => handle.appendFile(text))
       await handle.sync()
@@ -129,6 +132,7 @@ function unreadable(file: Place, cause: unknown): unknown {
   })
 }
 
+/** Makes a key, unless one is there that has not taken over yet: a rekey that was cut off goes on with it. */
 async function makeKey(options: RekeyOptions): Promise<void> {
   if (options.masterKey !== null) {
     throw new AppError(
@@ -140,7 +144,8 @@ async function makeKey(options: RekeyOptions): Promise<void> {
     )
   }
   // Only to a file that opens this store.
-  await withOperations(options, async () => undefined)
+  const status = await readStoreStatus(options)
+  if (status.newestMasterKey !== status.masterKey || status.leavingMasterKeys.length > 0) return
   await appendMasterKey(masterKeyFileOf(options.stateDir, options), realRandom)
 }
 
