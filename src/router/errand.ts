@@ -137,7 +137,10 @@ function readCall(
   const reading = { rules, limits, isWhole, contentLength }
   const own = betaHeaders(headers, betas)
   const callWith = (body: RequestBody): Call => ({
-    ...{ match, operation, betas, translateAnswer },
+    match,
+    operation,
+    betas,
+    translateAnswer,
     body: deepBody(body, { cut: betas?.cut ?? [], fill: operation.defaultMembers }),
     headers: translateAnswer === null ? own : withoutAccept(own),
   })

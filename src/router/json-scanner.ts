@@ -55,6 +55,9 @@ const ESCAPE_BYTES = 6
 const PROBE_BYTES = 24
 const LATER_PROBE_BYTES = 8
 
+/** Of a value that is anything but `true`. */
+const NOT_TRUE = { isTrue: false } as const
+
 // Classes of the bytes outside strings. What JSON has no use for is refused at every depth: a reader
 // more lenient than JSON (comments, single quotes) could see other strings than we do.
 // Those that mean nothing below the top level come last.
@@ -128,14 +131,11 @@ export class TopLevelScanner {
       case 'nested':
         return this.#nested(chunk, at, sink)
       case 'nested_string':
-        return this.#string(chunk, at, () => 'nested')
+        return this.#string(chunk, at, 'nested')
       case 'string':
-        return this.#string(chunk, at, end => {
-          sink.valueEnded(end, { isTrue: false })
-          return 'after_value'
-        })
+        return this.#valueString(chunk, at, sink)
       case 'long_key':
-        return this.#string(chunk, at, () => 'colon')
+        return this.#string(chunk, at, 'colon')
       case 'scalar':
         return this.#inScalar(chunk, at, sink)
       default:
@@ -252,8 +252,14 @@ export class TopLevelScanner {
     return at
   }
 
+  #valueString(chunk: Uint8Array, at: number, sink: TopLevelSink): number {
+    const end = this.#string(chunk, at, 'after_value')
+    if (this.#state === 'after_value') sink.valueEnded(end, NOT_TRUE)
+    return end
+  }
+
   /** Goes on in a string that an earlier step has entered; `next` says what comes behind it. */
-  #string(chunk: Uint8Array, at: number, next: (end: number) => State): number {
+  #string(chunk: Uint8Array, at: number, next: State): number {
     const start = this.#isEscaped ? at + 1 : at
     const quote = closingQuote(chunk, start)
     if (quote === -1) {
@@ -261,7 +267,7 @@ export class TopLevelScanner {
       return chunk.length
     }
     this.#isEscaped = false
-    this.#state = next(quote + 1)
+    this.#state = next
     return quote + 1
   }
 
@@ -287,7 +293,7 @@ export class TopLevelScanner {
       } else if (kind === CLOSING) {
         depth -= 1
         if (depth === 0) {
-          sink.valueEnded(at, { isTrue: false })
+          sink.valueEnded(at, NOT_TRUE)
           this.#state = 'after_value'
           break
         }
