@@ -15,11 +15,12 @@ import { DEFAULT_LIMITS } from '../router/limits.ts'
 import { RefusedBetas } from '../router/refused-betas.ts'
 import { createRouteTable } from '../router/route-table.ts'
 import { silentLog } from '../system/log.ts'
-import { realClock } from '../system/real.ts'
+import { atTurnEnd, realClock } from '../system/real.ts'
+import { WriteRoom } from './http1/write-room.ts'
 import { createUpstream } from './upstream.ts'
 
 const table = createRouteTable()
-const upstream = createUpstream({ caPem: null })
+const upstream = createUpstream({ caPem: null, writeRoom: new WriteRoom(atTurnEnd) })
 let agents: AgentPort
 let vendor: http.Server
 let connections = 0

@@ -6,7 +6,8 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type AgentPort, echo, openAgentPort } from '../../test/support/agent-port.ts'
 import { silentLog } from '../system/log.ts'
-import { realClock } from '../system/real.ts'
+import { atTurnEnd, realClock } from '../system/real.ts'
+import { WriteRoom } from './http1/write-room.ts'
 import { openListener } from './listener.ts'
 
 let agents: AgentPort
@@ -216,6 +217,7 @@ test('a taken port is said in words', async () => {
     port: agents.port,
     allowList: new Set<string>(),
     serve: echo,
+    writeRoom: new WriteRoom(atTurnEnd),
   }
   const certificate = { certPem: '', keyPem: '' }
   const opening = openListener({ ...options, certificate, clock: realClock, log: silentLog })

@@ -17,6 +17,7 @@ import {
 import { FIELDS_MAX, HEAD_BYTES_MAX, type MessageError } from './http1/grammar.ts'
 import { createHttp1Server } from './http1/server.ts'
 import type { Http1Exchange } from './http1/server-connection.ts'
+import type { WriteRoom } from './http1/write-room.ts'
 import { answerConnect, createTlsInterceptor } from './interceptor.ts'
 import { malformed, type Refusal, refuse, refuseSocket } from './refusal.ts'
 
@@ -36,6 +37,7 @@ export interface ListenerOptions {
   readonly certificate: ServerCertificate
   /** Answers one request; an answer that it leaves open when it rejects is broken. */
   readonly serve: (request: AgentRequest, response: AgentResponse) => Promise<void>
+  readonly writeRoom: WriteRoom
   readonly clock: Clock
   readonly log: Log
 }
@@ -59,6 +61,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let ownPort = options.port
   const http1 = createHttp1Server({
     clock: options.clock,
+    writeRoom: options.writeRoom,
     serve: exchange => answerHttp1(options, ownPort, exchange),
     connect: ({ target }, socket) => answerConnect({ tls, http1 }, options, target, socket),
     refuse: (socket, error) => refuseSocket(socket, refusalOf(error)),

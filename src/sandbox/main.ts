@@ -13,7 +13,7 @@ import { createRouteTable } from '../router/route-table.ts'
 import { agentsRoute } from '../router/serving-route.ts'
 import type { Log } from '../system/log.ts'
 import { type OtlpConfig, startTracing } from '../system/otlp.ts'
-import { realClock, realFetch, realRandom } from '../system/real.ts'
+import { atTurnEnd, realClock, realFetch, realRandom } from '../system/real.ts'
 import { type GatewayChannel, openChannel } from '../wire/client.ts'
 import { agentService } from './agent-service.ts'
 import { prepareAgent } from './agents.ts'
@@ -22,6 +22,7 @@ import { type ChildDeps, runChild } from './child.ts'
 import { INFERENCE_HOST, parseTunnelAllowList } from './destination.ts'
 import { sandboxEnvironment } from './environment.ts'
 import { grpcGatewayLink } from './grpc-gateway-link.ts'
+import { WriteRoom } from './http1/write-room.ts'
 import { openListener } from './listener.ts'
 import { createRouterMetrics } from './metrics.ts'
 import { type Registration, registerSandbox } from './registration.ts'
@@ -179,7 +180,9 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
   const { tracer } = tracing
   const metrics = createRouterMetrics({ table, clock: realClock, gatewayClock: clock, tracer })
   const authority = createAuthority(deps)
-  const upstream = createUpstream({ caPem: null })
+  // One for both sides, so that all that goes out in a turn goes out together.
+  const writeRoom = new WriteRoom(atTurnEnd)
+  const upstream = createUpstream({ caPem: null, writeRoom })
   const gateway = openGateway(options, () => token())
   const link = grpcGatewayLink(gateway)
   let token: () => Secret | null = () => null
@@ -197,6 +200,7 @@ async function openRouter(options: SandboxOptions): Promise<Router> {
       ...{ forwardDeps, metrics },
       tracing: tracer === null ? null : { tracer, isPassedUpstream },
     }),
+    writeRoom,
     clock: realClock,
     log,
   })

@@ -1,5 +1,6 @@
 // Goal: the transport passes heads and bytes untouched, reuses connections, holds back, and says how
 // far a failed request came. Method: real servers on loopback that count connections.
+
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,6 +12,8 @@ import { after, test } from 'node:test'
 import tls from 'node:tls'
 import { createAuthority } from '../pki/authority.ts'
 import { UpstreamError, type UpstreamRequest } from '../router/exchange.ts'
+import { atTurnEnd } from '../system/real.ts'
+import { WriteRoom } from './http1/write-room.ts'
 import { createUpstream } from './upstream.ts'
 
 const clock = {
@@ -21,7 +24,10 @@ const clock = {
 const random = { fraction: () => 0, bytes: (count: number) => randomBytes(count) }
 const authority = createAuthority({ clock, random })
 const { certPem: cert, keyPem: key } = authority.issueLeaf('localhost')
-const upstream = createUpstream({ caPem: authority.certPem })
+const upstream = createUpstream({
+  caPem: authority.certPem,
+  writeRoom: new WriteRoom(atTurnEnd),
+})
 const cleanups: (() => void)[] = [() => void upstream.close()]
 const never = new AbortController().signal
 

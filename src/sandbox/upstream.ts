@@ -9,7 +9,7 @@ import {
 } from '../router/exchange.ts'
 import { OriginPool } from './http1/origin-pool.ts'
 import { ReadRoom } from './http1/read-room.ts'
-import { WriteRoom } from './http1/write-room.ts'
+import type { WriteRoom } from './http1/write-room.ts'
 import type { Http2Upstream } from './http2-upstream.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -24,6 +24,7 @@ const WHOLE_BODY_BYTES_MAX = 65_536
 export interface UpstreamOptions {
   /** Certificates trusted besides the system's, PEM; null for none. */
   readonly caPem: string | null
+  readonly writeRoom: WriteRoom
 }
 
 /** What a transport has done so far. */
@@ -66,7 +67,7 @@ export function createUpstream(options: UpstreamOptions): UpstreamTransport {
     http2 ??= loadHttp2(options)
     return (await http2).send(request)
   }
-  const rooms = { room: new WriteRoom(), readRoom }
+  const rooms = { room: options.writeRoom, readRoom }
   const originOf = (text: string): Origin => {
     const known = origins.get(text)
     if (known !== undefined) return known

@@ -39,6 +39,11 @@ export function realTurn(): Promise<void> {
   return new Promise(resolve => void setImmediate(resolve))
 }
 
+/** Calls a listener when all that has come in with this turn of the event loop was looked at. */
+export function atTurnEnd(listener: () => void): void {
+  setImmediate(listener)
+}
+
 /** The machine's own chance. */
 export const realRandom: Random = {
   fraction: () => Math.random(),

@@ -11,9 +11,10 @@ import { RefusedBetas } from '../../src/router/refused-betas.ts'
 import { createRouteTable, type RouteTable } from '../../src/router/route-table.ts'
 import { startBundleClient } from '../../src/sandbox/bundle-client.ts'
 import { grpcGatewayLink } from '../../src/sandbox/grpc-gateway-link.ts'
+import { WriteRoom } from '../../src/sandbox/http1/write-room.ts'
 import { createUpstream } from '../../src/sandbox/upstream.ts'
 import type { Log } from '../../src/system/log.ts'
-import { createLog, realRandom } from '../../src/system/real.ts'
+import { atTurnEnd, createLog, realRandom } from '../../src/system/real.ts'
 import { Inference } from '../../src/wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../../src/wire/gen/openshell/v1/openshell_pb.ts'
 import { present } from '../store/records.ts'
@@ -211,7 +212,7 @@ async function openRouter(
   const { channel } = await gateway.sandbox(name, workspace)
   const link = grpcGatewayLink(channel)
   const table = createRouteTable()
-  const upstream = createUpstream({ caPem: null })
+  const upstream = createUpstream({ caPem: null, writeRoom: new WriteRoom(atTurnEnd) })
   const agents = await openAgentPort()
   const stop = new AbortController()
   const client = startBundleClient(

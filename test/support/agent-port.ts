@@ -11,9 +11,10 @@ import tls from 'node:tls'
 import { createAuthority } from '../../src/pki/authority.ts'
 import type { AgentRequest, AgentResponse } from '../../src/router/exchange.ts'
 import { parseTunnelAllowList } from '../../src/sandbox/destination.ts'
+import { WriteRoom } from '../../src/sandbox/http1/write-room.ts'
 import { openListener } from '../../src/sandbox/listener.ts'
 import { silentLog } from '../../src/system/log.ts'
-import { realClock } from '../../src/system/real.ts'
+import { atTurnEnd, realClock } from '../../src/system/real.ts'
 
 /** A router of a few lines, as a test wants it. */
 type Serve = (request: AgentRequest, response: AgentResponse) => Promise<void>
@@ -65,6 +66,7 @@ export async function openAgentPort(allow: readonly string[] = []): Promise<Agen
     allowList: parseTunnelAllowList(allow),
     certificate: authority.issueLeaf('inference.local'),
     serve: (request, response) => agentPort.serve(request, response),
+    writeRoom: new WriteRoom(atTurnEnd),
     clock: realClock,
     log: silentLog,
   })

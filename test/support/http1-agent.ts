@@ -4,7 +4,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { MessageError } from '../../src/sandbox/http1/grammar.ts'
 import { createHttp1Server } from '../../src/sandbox/http1/server.ts'
 import type { Http1Exchange } from '../../src/sandbox/http1/server-connection.ts'
+import { WriteRoom } from '../../src/sandbox/http1/write-room.ts'
 import { refuseSocket } from '../../src/sandbox/refusal.ts'
+import { atTurnEnd } from '../../src/system/real.ts'
 import { FakeClock } from './fake-clock.ts'
 
 /** A router of a few lines. */
@@ -32,7 +34,7 @@ export class Agent {
         ? refuseSocket(socket, { status: 408, code: error, text: 'late' })
         : refuseSocket(socket, { status: error.status, code: error.code, text: error.message })
     this.server = createHttp1Server({
-      ...{ clock: this.clock, refuse },
+      ...{ clock: this.clock, writeRoom: new WriteRoom(atTurnEnd), refuse },
       connect: (head, socket) => {
         this.connected.push(head.target)
         socket.on('data', bytes => this.connected.push(String(bytes)))

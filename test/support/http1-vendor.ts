@@ -9,8 +9,9 @@ import {
   type UpstreamRequest,
   type UpstreamResponse,
 } from '../../src/router/exchange.ts'
+import { WriteRoom } from '../../src/sandbox/http1/write-room.ts'
 import { createUpstream } from '../../src/sandbox/upstream.ts'
-import { realClock } from '../../src/system/real.ts'
+import { atTurnEnd, realClock } from '../../src/system/real.ts'
 import { portOf } from './agent-port.ts'
 
 const random = { fraction: () => 0, bytes: (count: number) => randomBytes(count) }
@@ -32,7 +33,10 @@ export const OK = 'HTTP/1.1 200 OK\r\n'
 
 /** A vendor that answers its nth request, counted over all connections, with the nth text. */
 export class Vendor {
-  readonly upstream = createUpstream({ caPem: authority.certPem })
+  readonly upstream = createUpstream({
+    caPem: authority.certPem,
+    writeRoom: new WriteRoom(atTurnEnd),
+  })
   readonly sockets: net.Socket[] = []
   readonly requests: { readonly text: string; readonly connection: number }[] = []
   readonly #server: net.Server

@@ -74,7 +74,7 @@ export class AnswerWriter implements FlowingResponse {
     if (this.#framing === 'length') {
       for (const piece of pieces) this.#count(piece)
       this.#demandAll()
-      room.write(socket, this.#takeHead(), pieces)
+      room.writeSoon(socket, this.#takeHead(), pieces)
     } else for (const piece of pieces) this.#put(piece, false)
     this.#finish()
     return true

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import {
   isUpstreamError,
   OK,
@@ -182,6 +183,16 @@ test('a request to a connection that died unnoticed is sent once, on another', a
     vendor.requests.map(({ connection }) => connection),
     [0, 1],
   )
+})
+
+test('what a vendor says before a request has left is no answer to it', async () => {
+  const vendor = await new Vendor(() => `${OK}content-length: 2\r\n\r\nhi`).open()
+  await vendor.ask()
+  await turn()
+  vendor.sockets[0]?.write('HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n')
+  const body = new WholeBody([Buffer.from('once')])
+  assert.equal(await vendor.ask({ method: 'POST', body, contentLength: 4 }), 'hi')
+  assert.equal(vendor.requests.filter(({ text }) => text.endsWith('once')).length, 1)
 })
 
 test('a request that a dying connection may have taken is not repeated', async () => {

@@ -66,6 +66,8 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   #isReady = false
   #isReused = false
   #isClosed = false
+  /** Whether the connection broke while the whole request still waited to be written. */
+  #isHeldBack = false
   #error: Error | null = null
   #progress: Progress | null = null
   #head: ResponseHead | null = null
@@ -89,6 +91,7 @@ export class ClientConnection implements MessageSink<ResponseHead> {
     socket.on('end', () => this.#serverEnded())
     socket.on('error', error => {
       this.#error ??= error
+      this.#noteHeldBack()
     })
     socket.on('close', () => this.#close())
     // The limit on its idleness, set by whoever opened it; a silent stream has none here.
@@ -140,7 +143,7 @@ export class ClientConnection implements MessageSink<ResponseHead> {
     const { head, body } = progress.call
     progress.isBegun = true
     if (body instanceof WholeBody) {
-      this.#home.room.write(this.#socket, head, body.pieces)
+      this.#home.room.writeSoon(this.#socket, head, body.pieces)
       progress.isSent = true
       progress.isSingle = (progress.call.request.contentLength ?? 0) <= SINGLE_BYTES_MAX
     } else if (body === null) {
@@ -180,7 +183,7 @@ export class ClientConnection implements MessageSink<ResponseHead> {
   }
 
   #take(chunk: Buffer): void {
-    if (this.#progress === null) {
+    if (this.#progress === null || this.#socket.writableCorked > 0) {
       this.#break(new Error('the server speaks unasked'))
       return
     }
@@ -259,8 +262,14 @@ export class ClientConnection implements MessageSink<ResponseHead> {
 
   #break(error: Error): void {
     this.#error ??= error
+    this.#noteHeldBack()
     this.#socket.destroy()
     this.#close()
+  }
+
+  /** Only a message that waits for its turn is held back in the socket. */
+  #noteHeldBack(): void {
+    if (this.#socket.writableCorked > 0) this.#isHeldBack = true
   }
 
   #close(): void {
@@ -274,7 +283,8 @@ export class ClientConnection implements MessageSink<ResponseHead> {
     this.#release(progress)
     const cause = this.#error ?? new Error('the connection was closed')
     // A write that the system refuses took nothing with it.
-    const isUnsent = this.#isReused && progress.isSingle && isWriteError(cause)
+    const isRefused = progress.isSingle && isWriteError(cause)
+    const isUnsent = this.#isReused && (isRefused || this.#isHeldBack)
     const error = upstreamError(progress.isBegun ? 'broken' : 'connect', this.#home.origin, cause)
     if (body === null) progress.call.fail(error, isUnsent)
     else body.fail(error)

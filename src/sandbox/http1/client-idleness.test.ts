@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { test } from 'node:test'
 import { OK, textOf, Vendor } from '../../../test/support/http1-vendor.ts'
+import { atTurnEnd } from '../../system/real.ts'
 import { OriginPool } from './origin-pool.ts'
 import { ReadRoom } from './read-room.ts'
 import { WriteRoom } from './write-room.ts'
@@ -18,7 +19,7 @@ test('the idle limit of a connection rests while an answer streams', async t => 
   t.after(() => socket.destroy())
   socket.setTimeout(IDLE_MS)
   const pool = new OriginPool({
-    ...{ origin: request.origin, host, isTls: false, room: new WriteRoom() },
+    ...{ origin: request.origin, host, isTls: false, room: new WriteRoom(atTurnEnd) },
     readRoom: new ReadRoom(),
     open(receive) {
       socket.on('data', receive)

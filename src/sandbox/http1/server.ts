@@ -4,7 +4,7 @@ import type { MessageError } from './grammar.ts'
 import { ReadRoom } from './read-room.ts'
 import type { RequestHead } from './request-parser.ts'
 import { type ConnectionHost, type Http1Exchange, ServerConnection } from './server-connection.ts'
-import { WriteRoom } from './write-room.ts'
+import type { WriteRoom } from './write-room.ts'
 
 /** How often connections are asked whether they have outlived their time. */
 const SWEEP_MS = 5_000
@@ -12,6 +12,7 @@ const SWEEP_MS = 5_000
 /** What an HTTP/1.1 server needs. */
 export interface Http1ServerOptions {
   readonly clock: Clock
+  readonly writeRoom: WriteRoom
   /** Serves one exchange. It never throws. */
   readonly serve: (exchange: Http1Exchange) => void
   /** Takes over the socket of a CONNECT, which is paused and holds what followed. */
@@ -33,7 +34,7 @@ export function createHttp1Server(options: Http1ServerOptions): Http1Server {
   const connections = new Set<ServerConnection>()
   const stop = new AbortController()
   const host: ConnectionHost = {
-    ...{ serve, connect, refuse, room: new WriteRoom(), readRoom: new ReadRoom() },
+    ...{ serve, connect, refuse, room: options.writeRoom, readRoom: new ReadRoom() },
     monotonicMs: () => clock.monotonicMs(),
     dateLine: dateWriter(clock),
     closed: connection => connections.delete(connection),

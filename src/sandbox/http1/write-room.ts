@@ -4,6 +4,10 @@ import { TLSSocket } from 'node:tls'
 /** Up to this size head and body are copied together: one buffer is cheaper than a vector of some. */
 const COPIED_BYTES_MAX = 16_384
 
+/** What waits for the end of the turn, at most: in sockets, and in bytes of their messages together. */
+const SOON_SOCKETS_MAX = 32
+const SOON_BYTES_MAX = 65_536
+
 const CRLF = '\r\n'
 const LAST_CHUNK = '0\r\n\r\n'
 const NONE: readonly Uint8Array[] = []
@@ -27,11 +31,62 @@ interface PieceFrame extends Frame {
  */
 export class WriteRoom {
   #room = Buffer.allocUnsafeSlow(COPIED_BYTES_MAX)
+  /** Room of the messages that wait, and how far it is used. */
+  #soonRoom = Buffer.allocUnsafeSlow(SOON_BYTES_MAX)
+  #soonEnd = 0
+  readonly #soon: Writable[] = []
+  readonly #atTurnEnd: (listener: () => void) => void
+
+  /** `atTurnEnd` calls a listener once, when this turn of the event loop is over. */
+  constructor(atTurnEnd: (listener: () => void) => void) {
+    this.#atTurnEnd = atTurnEnd
+  }
+
+  /**
+   * Writes a whole message when what has come in with this turn of the event loop was looked at. A
+   * write wakes whoever waits for it, which costs as much as the write; behind one another, most find
+   * their reader awake.
+   */
+  writeSoon(socket: Writable, text: string, pieces: readonly Uint8Array[]): void {
+    const size = text.length + sizeOf(pieces)
+    if (size > COPIED_BYTES_MAX) {
+      this.write(socket, text, pieces)
+      return
+    }
+    if (this.#soon.length === SOON_SOCKETS_MAX || this.#soonEnd + size > SOON_BYTES_MAX) {
+      this.#writeNow()
+    }
+    // The socket keeps its writes in order, also those that come before its turn.
+    socket.cork()
+    const bytes = isLending(socket) ? this.#takeSoonRoom(size) : Buffer.allocUnsafe(size)
+    fill(bytes, { front: text, pieces, back: '' })
+    socket.write(bytes)
+    this.#soon.push(socket)
+    if (this.#soon.length === 1) this.#atTurnEnd(this.#onTurnEnd)
+  }
+
+  #takeSoonRoom(size: number): Buffer {
+    const start = this.#soonEnd
+    this.#soonEnd += size
+    return this.#soonRoom.subarray(start, this.#soonEnd)
+  }
+
+  readonly #onTurnEnd = (): void => this.#writeNow()
+
+  #writeNow(): void {
+    let isTaken = true
+    for (const socket of this.#soon) {
+      socket.uncork()
+      if (isLending(socket) && socket.writableLength > 0) isTaken = false
+    }
+    this.#soon.length = 0
+    this.#soonEnd = 0
+    if (!isTaken) this.#soonRoom = Buffer.allocUnsafeSlow(SOON_BYTES_MAX)
+  }
 
   /** Writes text (latin1) and the bytes behind it in one system call. */
   write(socket: Writable, text: string, pieces: readonly Uint8Array[]): void {
-    let size = text.length
-    for (const piece of pieces) size += piece.length
+    const size = text.length + sizeOf(pieces)
     if (size <= COPIED_BYTES_MAX) this.#copy(socket, { front: text, pieces, back: '' }, size)
     else writeVector(socket, { front: text, pieces, back: '' })
   }
@@ -57,16 +112,9 @@ export class WriteRoom {
   }
 
   #copy(socket: Writable, { front, pieces, back }: Parts, size: number): void {
-    // A TLS socket says only later that it has taken something.
-    const isLent = !(socket instanceof TLSSocket)
+    const isLent = isLending(socket)
     const bytes = isLent ? this.#room : Buffer.allocUnsafe(size)
-    bytes.write(front, 0, 'latin1')
-    let at = front.length
-    for (const piece of pieces) {
-      bytes.set(piece, at)
-      at += piece.length
-    }
-    if (back !== '') bytes.write(back, at, 'latin1')
+    fill(bytes, { front, pieces, back })
     socket.write(isLent ? bytes.subarray(0, size) : bytes)
     if (isLent && socket.writableLength > 0) this.#room = Buffer.allocUnsafeSlow(COPIED_BYTES_MAX)
   }
@@ -76,6 +124,27 @@ interface Parts {
   readonly front: string
   readonly pieces: readonly Uint8Array[]
   readonly back: string
+}
+
+/** Whether a socket says within the call that it has taken something, which TLS says only later. */
+function isLending(socket: Writable): boolean {
+  return !(socket instanceof TLSSocket)
+}
+
+function sizeOf(pieces: readonly Uint8Array[]): number {
+  let size = 0
+  for (const piece of pieces) size += piece.length
+  return size
+}
+
+function fill(bytes: Buffer, { front, pieces, back }: Parts): void {
+  bytes.write(front, 0, 'latin1')
+  let at = front.length
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  if (back !== '') bytes.write(back, at, 'latin1')
 }
 
 function writeVector(socket: Writable, { front, pieces, back }: Parts): void {
