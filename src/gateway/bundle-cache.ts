@@ -8,6 +8,9 @@ const REBUILD_MS = 1_000
 
 const IDLE_MS = 60_000
 
+/** How long the store may take before the bundle that stands is answered, as long as its tokens live. */
+const PATIENCE_MS = 1_000
+
 /** The bundles that stand, by workspace, built when something changed and when a token in one ends. */
 export interface BundleCache {
   /** The workspace's bundle. No token in it is past its end. */
@@ -94,11 +97,8 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
       const known = slot.bundle
       const isGood = known !== null && slot.endsAtMs > deps.clock.nowMs()
       if (isGood && !slot.isDirty && slot.building === null) return known
-      return build(workspace).catch((error: unknown) => {
-        // Without the store, what was built last serves as long as every token in it lives.
-        if (error instanceof AppError && isGood) return known
-        throw error
-      })
+      const built = build(workspace)
+      return isGood ? orStanding(deps.clock, built, known) : built
     },
     newest: workspace => slots.get(workspace)?.bundle ?? null,
     invalidate,
@@ -122,6 +122,19 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
       }
     },
   }
+}
+
+/** Without the store, what was built last serves as long as every token in it lives. */
+function orStanding(clock: Clock, built: Promise<Bundle>, standing: Bundle): Promise<Bundle> {
+  const over = new AbortController()
+  const orKnown = built.catch((error: unknown) => {
+    if (error instanceof AppError) return standing
+    throw error
+  })
+  const patience = clock
+    .sleep(PATIENCE_MS, over.signal)
+    .then(() => (over.signal.aborted ? orKnown : standing))
+  return Promise.race([orKnown, patience]).finally(() => over.abort())
 }
 
 /** Whether a provider's token is in the bundle, or missed in it; what is being built may name anyone. */

@@ -31,13 +31,14 @@ import { createHttp } from './http.ts'
 import type { Identity } from './identity.ts'
 import { inferenceRpcs } from './inference-service.ts'
 import { createMetrics } from './metrics.ts'
-import { followOtherGateways } from './other-gateways.ts'
+import { workBesideOthers } from './other-gateways.ts'
 import { profileRpcs } from './profile-service.ts'
 import { createProviderDesk } from './provider-desk.ts'
 import { providerRpcs } from './provider-service.ts'
 import { refreshRpcs } from './refresh-service.ts'
 import { traceRefreshes } from './refresh-traces.ts'
 import { createReporting } from './reporting.ts'
+import { routersElsewhere } from './router-counts.ts'
 import type { Rpc } from './rpc.ts'
 import { sandboxProviderRpcs } from './sandbox-provider-service.ts'
 import { sandboxRpcs } from './sandbox-service.ts'
@@ -99,8 +100,10 @@ export async function composeGateway(
   const delivery = createDelivery({
     build: place => buildBundle({ store, clock, rules }, place),
     onDelivered: elapsedMs => metrics.bundleDelivered(elapsedMs),
-    clock,
-    log,
+    elsewhere: store.isShared
+      ? routersElsewhere({ ...deps, gateway: config.gatewayId })
+      : async () => [],
+    ...{ clock, log },
   })
   const metrics = createMetrics({
     ...{ ...deps, version: config.version, reaches: delivery.reaches },
@@ -152,12 +155,12 @@ export async function composeGateway(
     rpcs,
     http: createHttp({ health, metrics, log }),
     async run() {
-      const others = { store, clock, log, identity, delivery, task, reporting }
+      const others = { ...deps, delivery, task, reporting, gateway: config.gatewayId }
       await Promise.all([
         task.run(stopping),
         delivery.run(stopping),
         reporting.begin(),
-        followOtherGateways(others, since, stopping),
+        workBesideOthers(others, since, stopping),
       ])
     },
   }

@@ -1,5 +1,6 @@
 import type { Bundle } from '../core/bundle.ts'
 import type { SandboxRecord } from '../core/provider.ts'
+import type { RouterCounts } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
 import type { Log } from '../system/log.ts'
 import { bundleToWire } from '../wire/bundle.ts'
@@ -7,7 +8,7 @@ import { WatchInferenceBundleResponseSchema } from '../wire/gen/openshell/delive
 import { GetInferenceBundleResponseSchema } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { EncodedMessage, encodeMessage } from '../wire/grpc.ts'
 import { createBundleCache } from './bundle-cache.ts'
-import { createRoster, type Reach, type Watcher } from './roster.ts'
+import { createRoster, type Reach, type Watcher, withOthers } from './roster.ts'
 
 /** Hands bundles to routers: at once to those that watch, on demand to those that poll. */
 export interface Delivery {
@@ -23,7 +24,9 @@ export interface Delivery {
   changed(workspace: string): void
   /** A provider has a new token, or its refresh failed. */
   refreshed(provider: { readonly workspace: string; readonly name: string }): void
-  /** How far the workspace's bundle has come. */
+  /** How many routers here serve each revision, by workspace. */
+  counts(): ReadonlyMap<string, RouterCounts>
+  /** How far the workspace's bundle has come, at other gateways, too. */
   reach(workspace: string): Promise<Reach>
   /** The reach of every workspace that has routers, by the newest bundle that was built. */
   reaches(): readonly Reach[]
@@ -66,6 +69,8 @@ export function createDelivery(deps: {
   readonly build: (workspace: string) => Promise<Bundle>
   /** Called when a router has acknowledged a push, with the time since the bundle was built. */
   readonly onDelivered: (elapsedMs: number) => void
+  /** The workspace's routers at other gateways. */
+  readonly elsewhere: (workspace: string) => Promise<readonly RouterCounts[]>
   readonly clock: Clock
   readonly log: Log
 }): Delivery {
@@ -98,8 +103,10 @@ export function createDelivery(deps: {
     },
   })
 
-  const reach = async (workspace: string): Promise<Reach> =>
-    roster.reach(workspace, (await cache.current(workspace)).revision)
+  const reach = async (workspace: string): Promise<Reach> => {
+    const { revision } = await cache.current(workspace)
+    return withOthers(roster.reach(workspace, revision), await deps.elsewhere(workspace))
+  }
 
   return {
     async poll({ workspace, id }) {
@@ -130,6 +137,7 @@ export function createDelivery(deps: {
       for (const member of [...roster.members(workspace)]) if (member.sandboxId === id) member.end()
     },
     sandboxIds: roster.sandboxIds,
+    counts: roster.counts,
     changed: cache.invalidate,
     refreshed: cache.refreshed,
     reach,

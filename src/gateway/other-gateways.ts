@@ -4,6 +4,7 @@ import type { Log } from '../system/log.ts'
 import type { Delivery } from './delivery.ts'
 import type { Identity } from './identity.ts'
 import type { Reporting } from './reporting.ts'
+import { tellRouterCounts } from './router-counts.ts'
 
 /** The refresh task looks at most this often for what others have made due. */
 const WAKE_MS = 1_000
@@ -13,18 +14,21 @@ export interface OtherGatewaysDeps {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
+  /** Names this gateway in the store. */
+  readonly gateway: string
   readonly identity: Pick<Identity, 'forget'>
-  readonly delivery: Pick<Delivery, 'changed' | 'dismiss' | 'sandboxIds'>
+  readonly delivery: Pick<Delivery, 'changed' | 'dismiss' | 'sandboxIds' | 'counts'>
   readonly task: { wake(): void }
   readonly reporting: Pick<Reporting, 'changedElsewhere'>
 }
 
 /**
- * Carries what other gateways on the same database change to this one's routers, refresh task and
- * metrics, until the signal aborts. What this gateway changes itself has been told already; its routers
- * are told again all the same, for an answer of the database may have been lost.
+ * Works beside other gateways on the same database: tells them of this one's routers, and carries what
+ * they change to this one's routers, refresh task and metrics, until the signal aborts. What this gateway
+ * changes itself has been told already; its routers are told again all the same, for an answer of the
+ * database may have been lost.
  */
-export async function followOtherGateways(
+export async function workBesideOthers(
   deps: OtherGatewaysDeps,
   since: ChangeCounts,
   signal: AbortSignal,
@@ -46,7 +50,10 @@ export async function followOtherGateways(
     lost: (error: Error) => log.warn('changes.lost', { error }),
     found: () => log.info('changes.found'),
   }
-  await store.followChanges(since, listener, signal)
+  await Promise.all([
+    store.followChanges(since, listener, signal),
+    store.isShared && tellRouterCounts(deps, delivery.counts, signal),
+  ])
 }
 
 /** Ends the streams of sandboxes that were deleted. */

@@ -36,6 +36,8 @@ export interface Roster<Member extends Watcher> {
   reach(workspace: string, revision: string): Reach
   /** The sandboxes of a workspace's routers. */
   sandboxIds(workspace: string): readonly string[]
+  /** How many routers serve each revision, by workspace; '' for none yet. */
+  counts(): ReadonlyMap<string, ReadonlyMap<string, number>>
   /** Workspaces with at least one router. */
   workspaces(): Iterable<string>
 }
@@ -59,6 +61,14 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
     return polls
   }
 
+  const routersOf = (workspace: string) => {
+    const members = [...(watching.get(workspace) ?? [])]
+    const watchingIds = new Set(members.map(member => member.sandboxId))
+    const polls = [...freshPolls(workspace)].filter(([id]) => !watchingIds.has(id))
+    return { members, polls }
+  }
+  const workspaces = () => new Set([...watching.keys(), ...polling.keys()])
+
   return {
     add(workspace, member) {
       const group = watching.get(workspace) ?? new Set<Member>()
@@ -80,9 +90,7 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
       polling.get(workspace)?.delete(sandboxId)
     },
     reach(workspace, revision) {
-      const members = [...(watching.get(workspace) ?? [])]
-      const watchingIds = new Set(members.map(member => member.sandboxId))
-      const polls = [...freshPolls(workspace)].filter(([id]) => !watchingIds.has(id))
+      const { members, polls } = routersOf(workspace)
       const current =
         members.filter(member => member.acknowledged === revision).length +
         polls.filter(([, poll]) => poll.revision === revision).length
@@ -97,6 +105,31 @@ export function createRoster<Member extends Watcher>(clock: Clock): Roster<Membe
       const members = [...(watching.get(workspace) ?? [])].map(member => member.sandboxId)
       return [...new Set([...members, ...freshPolls(workspace).keys()])]
     },
-    workspaces: () => new Set([...watching.keys(), ...polling.keys()]),
+    counts() {
+      const all = [...workspaces()].map(workspace => {
+        const { members, polls } = routersOf(workspace)
+        const revisions = [
+          ...members.map(member => member.acknowledged ?? ''),
+          ...polls.map(([, poll]) => poll.revision),
+        ]
+        const groups = Map.groupBy(revisions, revision => revision)
+        return [
+          workspace,
+          new Map([...groups].map(([name, { length }]) => [name, length])),
+        ] as const
+      })
+      return new Map(all)
+    },
+    workspaces,
+  }
+}
+
+/** Adds the routers of other gateways. */
+export function withOthers(here: Reach, others: readonly ReadonlyMap<string, number>[]): Reach {
+  const sum = (counts: readonly number[]) => counts.reduce((all, one) => all + one, 0)
+  return {
+    ...here,
+    routers: here.routers + sum(others.flatMap(counts => [...counts.values()])),
+    routersCurrent: here.routersCurrent + sum(others.map(counts => counts.get(here.revision) ?? 0)),
   }
 }

@@ -8,6 +8,7 @@ import { announce, followKeys, underCurrentKey, withdraw } from './master-keys.t
 import * as profiles from './profiles.ts'
 import * as providers from './providers.ts'
 import { readClock } from './read-clock.ts'
+import * as routers from './router-counts.ts'
 import * as routes from './routes.ts'
 import * as attachments from './sandbox-providers.ts'
 import * as sandboxes from './sandboxes.ts'
@@ -73,6 +74,11 @@ export function createSqlStore(context: StoreContext): Store {
 
     ping: () => run(() => followKeys(context)),
 
+    isShared: context.database.kind === 'postgres',
+    saveRouterCounts: (gateway, counts) =>
+      run(() => routers.saveRouterCounts(context, gateway, counts)),
+    confirmRouterCounts: gateway => run(() => routers.confirmRouterCounts(context, gateway)),
+    listRouterCounts: of => run(() => routers.listRouterCounts(context, of)),
     readClock: () => run(() => readClock(context)),
     countChanges: workspace => run(() => changes.countChanges(context, workspace)),
     readChanges: () => run(() => changes.readChanges(context)),

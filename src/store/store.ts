@@ -77,6 +77,9 @@ export interface Change {
 /** How often each thing was changed. */
 export type ChangeCounts = ReadonlyMap<string, number>
 
+/** How many routers serve each revision. */
+export type RouterCounts = ReadonlyMap<string, number>
+
 /** Who is told of changes. */
 export interface ChangeListener {
   changed(change: Change): void
@@ -259,6 +262,17 @@ export interface Store {
   /** Stores one if none has that name yet; answers the one that stands. */
   putGatewaySecret(name: string, value: Secret): Promise<Secret>
 
+  /** Whether gateways on other machines may be at work on the same database. */
+  readonly isShared: boolean
+  /** Says which routers a gateway has, by workspace; an empty count takes a workspace's away. */
+  saveRouterCounts(gateway: string, counts: ReadonlyMap<string, RouterCounts>): Promise<void>
+  /** What was said of a gateway's routers still holds; it fades a quarter of a minute after the last word. */
+  confirmRouterCounts(gateway: string): Promise<void>
+  /** The routers of a workspace that each of the other gateways has. */
+  listRouterCounts(of: {
+    readonly workspace: string
+    readonly except: string
+  }): Promise<readonly RouterCounts[]>
   /** What the database's clock shows; on SQLite, which has none, the machine's. */
   readClock(): Promise<number>
   /** How often what a workspace's bundle is made of was changed until now. */

@@ -137,4 +137,42 @@ export function changeCases(database: TestDatabase): void {
     const after = (await store.readChanges()).get('bundle default') ?? 0
     assert.ok(after - before >= 3 * stores.length * 4, `${after - before} changes`)
   })
+
+  test('what a gateway says of its routers is read by the others, and fades when it dies', async t => {
+    const { store, location, openAgain, clock } = await newStore(t, database)
+    const other = await openAgain()
+    const one = new Map([['r1', 2]])
+    const elsewhere = (except: string, workspace = 'w') =>
+      other.listRouterCounts({ workspace, except })
+    await store.saveRouterCounts('a', new Map([['w', one]]))
+    await store.saveRouterCounts(
+      'b',
+      new Map([
+        ['w', new Map([['r1', 1]])],
+        ['v', one],
+      ]),
+    )
+    assert.deepEqual(await elsewhere('b'), [one])
+    assert.deepEqual(await elsewhere('c', 'v'), [one])
+    assert.equal((await elsewhere('c')).length, 2)
+    const later = new Map([
+      ['r2', 3],
+      ['r1', 1],
+    ])
+    await store.saveRouterCounts('a', new Map([['w', later]]))
+    assert.deepEqual(await elsewhere('b'), [later])
+
+    clock.setMs(clock.nowMs() + 15_000)
+    assert.equal((await elsewhere('b')).length, 1)
+    clock.setMs(clock.nowMs() + 1)
+    assert.deepEqual(await elsewhere('b'), [], 'nothing was heard of it for too long')
+    await store.confirmRouterCounts('a')
+    assert.deepEqual(await elsewhere('b'), [later])
+    await store.saveRouterCounts('a', new Map([['w', new Map()]]))
+    assert.deepEqual(await elsewhere('b'), [])
+    clock.setMs(clock.nowMs() + 60_000)
+    await store.confirmRouterCounts('a')
+    const left = await database.run(location, 'select gateway_id from gateway_routers')
+    assert.deepEqual(left, [], 'what the dead left is taken away')
+  })
 }
