@@ -139,7 +139,7 @@ export async function composeGateway(
     ...profileRpcs(deps),
     ...refreshRpcs({ ...deps, rules, task, delivery, onChange }),
     ...doctorRpcs({ ...deps, rules }),
-    ...inferenceRpcs({ store, clock, rules, delivery, onPoll: metrics.bundleServed }),
+    ...inferenceRpcs({ ...deps, rules, delivery, onPoll: metrics.bundleServed }),
     ...sandboxSideRpcs({ ...deps, rules }, sandbox => {
       identity.forget(sandbox.id)
       delivery.dismiss(sandbox)

@@ -50,7 +50,7 @@ test('a route is set, counted, read and deleted', async () => {
   assert.equal(first.routeName, 'inference.local')
   assert.equal(first.workspace, 'default')
   assert.equal(first.timeoutSecs, 0n)
-  assert.equal(first.validatedEndpoints[0]?.url, `${world.lab.origin}/v1/chat/completions`)
+  assert.equal(first.validatedEndpoints[0]?.url, `${world.lab.origin}/openai/v1/chat/completions`)
   const second = await set({
     providerName: 'vx',
     modelId: 'claude-3-7-sonnet',
@@ -131,6 +131,30 @@ test('of many settings at once none is lost unnoticed', async () => {
   }
   const wins = settled.filter(one => one.status === 'fulfilled').length
   assert.equal((await world.call(method.getInferenceRoute, { workspace })).version, BigInt(wins))
+})
+
+test('a route that the vendor would not serve is refused, in its words, unless told to', async () => {
+  const workspace = 'validated'
+  await addProviders(world, workspace)
+  const wrong = { OPENAI_API_KEY: 'no-such-key' }
+  await world.call(OpenShell.method.updateProvider, {
+    provider: { metadata: { name: 'oa' }, credentials: wrong },
+    workspace,
+  })
+  const route = { providerName: 'oa', modelId: 'gpt-4o', workspace }
+  await assert.rejects(set(route), refusal('failed_precondition', /answered 401.*--no-verify/s))
+  const told = await set({ ...route, noVerify: true })
+  assert.deepEqual(
+    [told.validationPerformed, told.validatedEndpoints, told.version],
+    [false, [], 1n],
+  )
+  const good = await set({ providerName: 'vx', modelId: 'claude-3-7-sonnet', workspace })
+  assert.equal(good.validationPerformed, true)
+  assert.ok(good.validatedEndpoints.some(one => one.protocol === 'anthropic_messages'))
+  world.lab.faults.set('openai status=503')
+  const sick = set(route)
+  await assert.rejects(sick, refusal('failed_precondition', /answered 503/))
+  world.lab.faults.clear('openai')
 })
 
 test('only a living sandbox gets a bundle', async () => {
@@ -225,7 +249,7 @@ test('a foreign sandbox finds what it needs in its own fields', async () => {
   assert.equal(gemini.modelId, 'google/gemini-2.5-flash')
   assert.equal(gemini.timeoutSecs, 7n)
   const openai = await resolved('oa', 'gpt-1')
-  assert.equal(openai.baseUrl, `${origin}/v1`)
+  assert.equal(openai.baseUrl, `${origin}/openai/v1`)
   assert.equal(openai.modelInPath, false)
   assert.equal(openai.requestPathOverride, undefined)
   assert.equal(openai.providerType, 'openai')

@@ -1,12 +1,15 @@
 import { AppError } from '../core/errors.ts'
 import type { InferenceRoute, ProviderRecord } from '../core/provider.ts'
+import type { Secret } from '../core/secret.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
+import type { Fetch } from '../system/fetch.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import type { Delivery } from './delivery.ts'
 import { typeOf } from './provider-types.ts'
 import { type RouteCredential, routeCredential, withConfigured } from './route-credential.ts'
+import { validateRoute } from './route-probe.ts'
 import { adminRpc, changeRpc, type Rpc, sandboxRpc } from './rpc.ts'
 import { checkRouteName, checkWorkspace } from './validate.ts'
 
@@ -17,6 +20,7 @@ export interface InferenceServiceDeps {
   readonly store: Store
   readonly clock: Clock
   readonly rules: ProviderRules
+  readonly fetch: Fetch
   readonly delivery: Delivery
   /** Called for each polled bundle. */
   readonly onPoll: () => void
@@ -47,11 +51,17 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
       if (request.timeoutSecs > TIMEOUT_SECONDS_MAX) {
         throw new AppError('invalid_argument', 'The timeout is longer than a day')
       }
-      const { shape, credential } = await resolveRoute(deps, provider, request.modelId)
-      if (!request.noVerify) requireToken(provider, credential)
+      const name = checkRouteName(request.routeName)
+      const { shape, credential, rules } = await resolveRoute(deps, provider, request.modelId)
+      const isValidated =
+        !request.noVerify &&
+        (await validateRoute(deps, {
+          ...{ provider, shape, rules },
+          credential: requireToken(provider, credential),
+        }))
       const route = await save(deps.store, {
         workspace,
-        name: checkRouteName(request.routeName),
+        name,
         providerName: provider.name,
         modelId: request.modelId,
         timeoutSeconds: Number(request.timeoutSecs),
@@ -61,10 +71,13 @@ export function inferenceRpcs(deps: InferenceServiceDeps): readonly Rpc[] {
       deps.delivery.changed(workspace)
       return {
         ...routeToWire(route),
-        validatedEndpoints: shape.operations.map(({ protocol, path, baseUrl }) => ({
-          url: `${baseUrl || shape.baseUrl}${path.replace('{model}', encodeURIComponent(shape.modelId))}`,
-          protocol,
-        })),
+        validationPerformed: isValidated,
+        validatedEndpoints: (isValidated ? shape.operations : []).map(
+          ({ protocol, path, baseUrl }) => ({
+            url: `${baseUrl || shape.baseUrl}${path.replace('{model}', encodeURIComponent(shape.modelId))}`,
+            protocol,
+          }),
+        ),
       }
     }),
     adminRpc(method.getInferenceRoute, async ({ routeName, workspace }) => {
@@ -96,18 +109,18 @@ async function resolveRoute(
   const rows = await store.listCredentials(provider.id)
   const { shape, credential } = type.route(withConfigured(provider, rows), modelId, rules)
   const found = routeCredential({ type, provider, rows }, credential, clock.nowMs())
-  return { shape, credential: found }
+  return { shape, credential: found, rules: type.probeRules ?? [] }
 }
 
 /** A route to a provider that cannot serve is refused while a person is there to read why. */
-function requireToken({ name }: ProviderRecord, credential: RouteCredential): void {
-  if (credential.kind === 'static') return
+function requireToken({ name }: ProviderRecord, credential: RouteCredential): Secret {
+  if (credential.kind === 'static') return credential.value
   if (credential.kind === 'missing') {
     throw new AppError('invalid_credential', `Provider "${name}" has no ${credential.key}`, {
       hint: `Have it refreshed with 'openshell provider refresh configure ${name}', or add a credential`,
     })
   }
-  if (credential.value !== null) return
+  if (credential.value !== null) return credential.value
   const why = credential.row.failure?.message ?? 'its first token is still being minted'
   throw new AppError('no_valid_token', `Provider "${name}" has no valid token: ${why}`, {
     hint: `See 'openshell provider refresh status ${name}'; --no-verify sets the route all the same`,

@@ -108,6 +108,7 @@ test('a token that was handed in serves Vertex until it ends', async () => {
   })
   await world.call(Inference.method.setInferenceRoute, {
     ...{ providerName: 'static', modelId: 'claude-3-7-sonnet', routeName: 'sandbox-system' },
+    noVerify: true,
   })
   const { channel } = await world.sandbox('second')
   const { routes } = await callUnary(

@@ -58,7 +58,7 @@ test('a provider goes round: created, read, changed, deleted, with its values re
   )
   assert.ok(Math.abs(Number(metadata?.createdAtMs) - Date.now()) < 10_000)
   assert.deepEqual(rest.credentials, { OPENAI_API_KEY: 'REDACTED' })
-  assert.deepEqual(rest.config, { OPENAI_BASE_URL: `${world.lab.origin}/v1` })
+  assert.deepEqual(rest.config, { OPENAI_BASE_URL: `${world.lab.origin}/openai/v1` })
   assert.deepEqual(made.provider, await get('round'))
   const changed = await update({ metadata: { name: 'round' }, config: { EXTRA: '1' } })
   assert.equal(changed.provider?.metadata?.resourceVersion, 2n)
@@ -94,7 +94,9 @@ test('limits hold on both sides', async t => {
     ['33 credentials', openai('c33', { credentials: entries(33) }), 'invalid_argument'],
     [
       '64 settings',
-      openai('s64', { config: { ...entries(63), OPENAI_BASE_URL: `${world.lab.origin}/v1` } }),
+      openai('s64', {
+        config: { ...entries(63), OPENAI_BASE_URL: `${world.lab.origin}/openai/v1` },
+      }),
       null,
     ],
     ['65 settings', openai('s65', { config: entries(65) }), 'invalid_argument'],
@@ -105,7 +107,7 @@ test('limits hold on both sides', async t => {
     [
       'value of 8192 bytes',
       openai('v8192', {
-        config: { A: 'é'.repeat(4_096), OPENAI_BASE_URL: `${world.lab.origin}/v1` },
+        config: { A: 'é'.repeat(4_096), OPENAI_BASE_URL: `${world.lab.origin}/openai/v1` },
       }),
       null,
     ],
@@ -165,7 +167,7 @@ test('a message of nearly 1 MiB is taken, one above it is refused', async () => 
     credentials: entries(32, 'x'.repeat(8_192)),
     config: entries(63, 'y'.repeat(8_192)),
   }
-  big.config.OPENAI_BASE_URL = `${world.lab.origin}/v1`
+  big.config.OPENAI_BASE_URL = `${world.lab.origin}/openai/v1`
   assert.ok((await create(openai('big', big), 'sizes')).provider)
   assert.equal(Object.keys((await get('big', 'sizes')).config).length, 64)
   const huge = openai('huge', { config: { A: 'x'.repeat(1_048_576) } })
@@ -174,14 +176,20 @@ test('a message of nearly 1 MiB is taken, one above it is refused', async () => 
 
 test('an update merges: an empty value deletes, no value keeps, an empty type keeps', async () => {
   await create(
-    openai('merge', { config: { OPENAI_BASE_URL: `${world.lab.origin}/v1`, A: '1', B: '2' } }),
+    openai('merge', {
+      config: { OPENAI_BASE_URL: `${world.lab.origin}/openai/v1`, A: '1', B: '2' },
+    }),
   )
   const same = await update({ metadata: { name: 'merge' } })
   assert.equal(same.provider?.metadata?.resourceVersion, 1n, 'nothing to change')
   await update({ metadata: { name: 'merge' }, type: 'openai', config: { A: '', B: '3', C: '4' } })
   await update({ metadata: { name: 'merge' }, credentials: { OTHER_KEY: 'o' } })
   const merged = await get('merge')
-  assert.deepEqual(merged.config, { OPENAI_BASE_URL: `${world.lab.origin}/v1`, B: '3', C: '4' })
+  assert.deepEqual(merged.config, {
+    OPENAI_BASE_URL: `${world.lab.origin}/openai/v1`,
+    B: '3',
+    C: '4',
+  })
   assert.deepEqual(Object.keys(merged.credentials).sort(), ['OPENAI_API_KEY', 'OTHER_KEY'])
   await update({ metadata: { name: 'merge' }, credentials: { OPENAI_API_KEY: '' } })
   assert.deepEqual((await get('merge')).credentials, { OTHER_KEY: 'REDACTED' })

@@ -207,7 +207,7 @@ export function openaiProvider(lab: Lab, name: string) {
     metadata: { name },
     type: 'openai',
     credentials: { OPENAI_API_KEY: lab.openaiKey().reveal() },
-    config: { OPENAI_BASE_URL: `${lab.origin}/v1` },
+    config: { OPENAI_BASE_URL: `${lab.origin}/openai/v1` },
   }
 }
 
