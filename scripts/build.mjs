@@ -42,8 +42,9 @@ await build({
   minifyWhitespace: true,
   legalComments: 'linked',
   plugins: [requiredModules],
-  // The native PostgreSQL driver is optional and never installed.
-  external: ['pg-native'],
+  // The native PostgreSQL driver is optional and never installed; grpc-js loads its proto-loader for
+  // channelz and ORCA, which nobody here asks for.
+  external: ['pg-native', '@grpc/proto-loader'],
   define: { OPENSHELL_VERSION: JSON.stringify(version), 'import.meta.main': 'false' },
   // What is CommonJS among the dependencies calls `require` for Node's own modules.
   banner: {
