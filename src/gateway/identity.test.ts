@@ -102,6 +102,31 @@ test('forged tokens are refused', async t => {
   await fetchBundle(token)
 })
 
+test('a token that the gateway’s own key signed is held to what it says, too', async t => {
+  const { token } = await world.sandbox('signed')
+  const [header = '', payload = ''] = token.reveal().split('.')
+  const pem = await world.store.getGatewaySecret('sandbox-token-key')
+  const signed = (head: object, claims: object): Secret => {
+    const text = `${encode({ ...decode(header), ...head })}.${encode({ ...decode(payload), ...claims })}`
+    const signature = sign(null, Buffer.from(text), pem?.reveal() ?? '').toString('base64url')
+    return new Secret(`${text}.${signature}`)
+  }
+  await fetchBundle(signed({}, {}))
+  const nowSeconds = Math.floor(Date.now() / 1_000)
+  await fetchBundle(signed({}, { exp: nowSeconds - 30 }))
+  const rows: readonly [string, Secret][] = [
+    ['another kind of token', signed({ typ: 'ext+jwt' }, {})],
+    ['another key’s name', signed({ kid: '0123456789abcdef' }, {})],
+    ['another audience', signed({}, { aud: 'openshell-gateway:other' })],
+    ['another issuer', signed({}, { iss: 'openshell-gateway:other' })],
+    ['another subject than sandbox', signed({}, { sandbox_id: 'other' })],
+    ['no sandbox', signed({}, { sandbox_id: undefined })],
+    ['over for longer than a minute', signed({}, { exp: nowSeconds - 90 })],
+  ]
+  for (const [label, forged] of rows)
+    await t.test(label, () => assert.rejects(fetchBundle(forged), refusal('unauthenticated')))
+})
+
 test('a token of another gateway is refused', async () => {
   await using other = await startTestGateway()
   const { token } = await other.sandbox('s')

@@ -192,9 +192,10 @@ interface Sink<I, O> {
   finish(): O
 }
 
-/** A stream into the gateway, with one answer at its end. */
+/** A stream into the gateway, with one answer at its end, or when the gateway stops. */
 export function sandboxInputRpc<I extends DescMessage, O extends DescMessage>(
   method: DescMethodClientStreaming<I, O>,
+  stopping: AbortSignal,
   open: (sandbox: SandboxRecord) => Sink<MessageShape<I>, MessageInitShape<O>>,
 ): Rpc {
   return (server, deps) => {
@@ -204,7 +205,20 @@ export function sandboxInputRpc<I extends DescMessage, O extends DescMessage>(
     ) => {
       const read = async (): Promise<MessageInitShape<O>> => {
         const sink = open(requireSandbox(await callerOf(deps, call.metadata)))
-        for await (const message of call) sink.take(message)
+        const over = Promise.withResolvers<void>()
+        const end = (): void => over.resolve()
+        call.on('data', message => {
+          try {
+            sink.take(message)
+          } catch (error) {
+            over.reject(error)
+          }
+        })
+        // A supervisor that leaves is no fault.
+        for (const event of ['end', 'cancelled', 'error', 'close']) call.on(event, end)
+        stopping.addEventListener('abort', end, { once: true })
+        if (stopping.aborted) end()
+        await over.promise.finally(() => stopping.removeEventListener('abort', end))
         return sink.finish()
       }
       read().then(

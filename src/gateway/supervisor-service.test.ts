@@ -4,12 +4,14 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import type { DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf'
+import { Metadata, status } from '@grpc/grpc-js'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import {
   openaiProvider,
   refusal,
   startTestGateway,
   type TestGateway,
+  until,
   vertexProvider,
 } from '../../test/support/gateway.ts'
 import { Secret } from '../core/secret.ts'
@@ -17,6 +19,8 @@ import { callUnary, type GatewayChannel, openStream } from '../wire/client.ts'
 import { PolicyStatus } from '../wire/gen/openshell/v1/config_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import { ProviderCredentialRefreshStrategy } from '../wire/gen/openshell/v1/refresh_pb.ts'
+import { PushSandboxLogsRequestSchema } from '../wire/gen/openshell/v1/supervisor_pb.ts'
+import { encodeMessage } from '../wire/grpc.ts'
 
 const { method } = OpenShell
 const options = { timeoutMs: 5_000 }
@@ -208,9 +212,9 @@ test('a renewed token holds for a day and a minute more; both are of the same sa
   const [old, fresh] = [claims(box.token.reveal()), claims(renewed.token)]
   assert.deepEqual([fresh.sub, fresh.iss, fresh.aud], [old.sub, old.iss, old.aud])
   const again = { ...box, channel: own.channel(new Secret(renewed.token)) }
-  await clock.advance(86_400_000 + 59_000)
+  clock.stepWall(86_400_000 + 59_000)
   await environmentOf(again)
-  await clock.advance(2_000)
+  clock.stepWall(2_000)
   await assert.rejects(environmentOf(again), refusal('unauthenticated'))
   await environmentOf(box)
 })
@@ -258,6 +262,66 @@ test('a supervisor that greets as another is turned away', async () => {
   assert.equal(message.payload.case, 'sessionRejected')
   await ended
 })
+
+test('logs are taken and let go; those of another sandbox are refused', async () => {
+  const [box, other] = [await boxWith('logging', []), await boxWith('silent', [])]
+  const push = (sandboxId: string) => {
+    const { promise, resolve } = Promise.withResolvers<number | null>()
+    const stream = box.channel.client.makeClientStreamRequest(
+      '/openshell.v1.OpenShell/PushSandboxLogs',
+      (request: MessageInitShape<typeof PushSandboxLogsRequestSchema>) =>
+        encodeMessage(PushSandboxLogsRequestSchema, request),
+      () => ({}),
+      bearerOf(box.token),
+      error => resolve(error?.code ?? 0),
+    )
+    stream.on('error', () => undefined)
+    stream.write({ sandboxId, logs: [{ message: 'a secret that an agent printed' }] })
+    return { stream, status: promise }
+  }
+  const done = push(box.sandboxId)
+  done.stream.end()
+  assert.equal(await done.status, 0)
+  assert.equal(await push(other.sandboxId).status, status.PERMISSION_DENIED)
+  const cut = push(box.sandboxId)
+  cut.stream.cancel()
+  await cut.status
+  await until(() => world.lines.some(line => line.includes('"sandbox.logs"')), 'the count')
+  assert.ok(!world.lines.some(line => line.includes('that an agent printed')))
+  assert.ok(
+    !world.lines.some(line => line.includes('rpc.broke')),
+    'a supervisor that leaves is no fault',
+  )
+})
+
+test('a gateway that stops waits for no supervisor', async () => {
+  const own = await startTestGateway()
+  const box = await boxWith('s', [], own)
+  const session = openStream(box.channel, method.connectSupervisor)
+  session.on('error', () => undefined)
+  const hello = { sandboxId: box.sandboxId, instanceId: 'i' }
+  session.write({ payload: { case: 'hello', value: hello } })
+  await once(session, 'data')
+  const logs = box.channel.client.makeClientStreamRequest(
+    '/openshell.v1.OpenShell/PushSandboxLogs',
+    (request: MessageInitShape<typeof PushSandboxLogsRequestSchema>) =>
+      encodeMessage(PushSandboxLogsRequestSchema, request),
+    () => ({}),
+    bearerOf(box.token),
+    () => undefined,
+  )
+  logs.on('error', () => undefined)
+  logs.write({ sandboxId: box.sandboxId })
+  const startedMs = performance.now()
+  await own[Symbol.asyncDispose]()
+  assert.ok(performance.now() - startedMs < 5_000, `${performance.now() - startedMs} ms`)
+})
+
+function bearerOf(token: Secret): Metadata {
+  const metadata = new Metadata()
+  metadata.set('authorization', `Bearer ${token.reveal()}`)
+  return metadata
+}
 
 test('proposals are turned down in words', async () => {
   const { channel } = await boxWith('proposing', [])

@@ -52,7 +52,7 @@ export function supervisorStreamRpcs(deps: StreamDeps): readonly Rpc[] {
       if (deps.stopping.aborted) end()
     }),
     // Agents print what they like, secrets not excepted: their lines are counted and let go.
-    sandboxInputRpc(method.pushSandboxLogs, sandbox => {
+    sandboxInputRpc(method.pushSandboxLogs, deps.stopping, sandbox => {
       let lines = 0
       return {
         take(request) {
