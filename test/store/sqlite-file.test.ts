@@ -252,25 +252,25 @@ function startWriter(file: string, name: string) {
 
 test('processes that make and write one file at once all succeed; a killed one loses nothing', async () => {
   const file = newFile()
+  const acknowledged = new Map<string, number>()
   const writers = ['a', 'b', 'c'].map(name => startWriter(file, name))
-  const acknowledged = await Promise.all(
+  await Promise.all(
     writers.map(async ({ child, lines, exited }) => {
-      let last = 0
       for await (const line of lines) {
-        last = Number(line)
-        if (last === 20) child.kill('SIGKILL')
+        const [name = '', generation] = line.split(' ')
+        acknowledged.set(name, Number(generation))
+        if (generation === '20') child.kill('SIGKILL')
       }
       await exited
-      return last
     }),
   )
+  assert.deepEqual([...acknowledged.keys()].sort(), 'a1 a2 a3 b1 b2 b3 c1 c2 c3'.split(' '))
   const store = await openStore(deps, `sqlite:${file}`)
-  for (const [index, name] of ['a', 'b', 'c'].entries()) {
+  for (const [name, last] of acknowledged) {
     const provider = present(await store.getProvider('default', name))
     const [credential] = await store.listCredentials(provider.id)
     const { generation, token } = present(credential)
-    assert.ok(generation >= present(acknowledged[index]), `${name}: ${generation}`)
-    assert.ok(present(acknowledged[index]) >= 20)
+    assert.ok(generation >= last, `${name}: ${generation} of ${last}`)
     assert.equal(token?.value.reveal(), `token ${generation}`)
     assert.equal(provider.material.get('REFRESH')?.reveal(), `refresh ${generation}`)
   }
