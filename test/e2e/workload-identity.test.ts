@@ -57,6 +57,8 @@ const add = (provider: object) =>
 test('Anthropic: two turnovers by identity, the agent’s betas beside ours, no key anywhere', async () => {
   await add(anthropicProvider())
   await serve(world, 'claude', 'claude-sonnet-5-5')
+  // What the gateway asked to validate the route is no request of the agent.
+  const asked = world.lab.journal.entries().length
   const client = new Anthropic({
     apiKey: 'placeholder',
     baseURL: router.baseUrl,
@@ -74,7 +76,8 @@ test('Anthropic: two turnovers by identity, the agent’s betas beside ours, no 
     const final = await client.messages.stream(request).finalMessage()
     assert.equal(final.stop_reason, 'end_turn')
   } while ((await statusOf(world, 'claude')).generation < first + 2n)
-  const calls = world.lab.journal.entries().filter(entry => entry.vendor === 'anthropic')
+  const entries = world.lab.journal.entries().slice(asked)
+  const calls = entries.filter(entry => entry.vendor === 'anthropic')
   for (const { headers, status } of calls) {
     assert.equal(status, 200)
     const betas = headers.filter(([name]) => name === 'anthropic-beta').map(([, value]) => value)
