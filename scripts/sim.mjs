@@ -1,6 +1,7 @@
 // Simulates the whole system, one seed after the other: `npm run sim -- --seeds 10000`, or one seed
 // with everything that happens in it: `npm run sim -- --seed 7 --trace`, or a calm week, for the figure
-// of how much a CPU second simulates: `npm run sim -- --week`.
+// of how much a CPU second simulates: `npm run sim -- --week`. `--replicas 3` lets so many gateways share
+// a database, 0 gives one a file of its own; without it the seed decides.
 import { parseArgs } from 'node:util'
 import { calmScenario, describeFailure, scenarioOf, simulate } from '../test/sim/simulate.ts'
 
@@ -12,10 +13,12 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string' },
+    replicas: { type: 'string' },
     trace: { type: 'boolean', default: false },
     week: { type: 'boolean', default: false },
   },
 })
+const replicas = values.replicas === undefined ? null : Number(values.replicas)
 const onLine = values.trace ? line => console.log(line) : null
 
 if (values.week) await runWeek()
@@ -28,7 +31,7 @@ async function runSeeds(from, count) {
   let simulatedMs = 0
   let mints = 0
   for (let done = 1; done <= count; done += 1) {
-    const report = await run(scenarioOf(from + done - 1))
+    const report = await run(scenarioOf(from + done - 1, replicas))
     simulatedMs += report.simulatedMs
     mints += report.mints
     const nowMs = performance.now()

@@ -110,3 +110,28 @@ test('without the store the last bundle serves while its tokens live, and the st
   stop.abort()
   await running
 })
+
+test('a store that hangs until a token has died brings no bundle with it', async () => {
+  const gates: PromiseWithResolvers<Bundle>[] = []
+  const world = createWorld(() => {
+    const gate = Promise.withResolvers<Bundle>()
+    gates.push(gate)
+    return gate.promise
+  })
+  const expiresAtMs = world.clock.nowMs() + 10_000
+  const first = world.cache.current('w')
+  gates[0]?.resolve(bundleOf([routeOf({ expiresAtMs })]))
+  assert.equal((await first).routes.length, 1)
+  world.cache.invalidate('w')
+  await world.clock.advance(9_999)
+  const second = world.cache.current('w')
+  await world.clock.advance(5_000)
+  gates[1]?.reject(new AppError('store_unavailable', 'Cannot use the database'))
+  await assert.rejects(second, /Cannot use the database/)
+  // Another time it answers, with what it read before the token died.
+  const third = world.cache.current('w')
+  gates[2]?.resolve(bundleOf([routeOf({ expiresAtMs })]))
+  while (gates.length < 4) await turn()
+  gates[3]?.resolve(bundleOf([]))
+  assert.equal((await third).routes.length, 0)
+})

@@ -94,11 +94,11 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
   return {
     async current(workspace) {
       const slot = slotOf(workspace)
-      const known = slot.bundle
-      const isGood = known !== null && slot.endsAtMs > deps.clock.nowMs()
-      if (isGood && !slot.isDirty && slot.building === null) return known
+      const good = (): Bundle | null => (slot.endsAtMs > deps.clock.nowMs() ? slot.bundle : null)
+      const known = good()
+      if (known !== null && !slot.isDirty && slot.building === null) return known
       const built = build(workspace)
-      return isGood ? orStanding(deps.clock, built, known) : built
+      return known === null ? built : orStanding(deps.clock, built, good)
     },
     newest: workspace => slots.get(workspace)?.bundle ?? null,
     invalidate,
@@ -124,16 +124,24 @@ export function createBundleCache(deps: CacheDeps): BundleCache {
   }
 }
 
-/** Without the store, what was built last serves as long as every token in it lives. */
-function orStanding(clock: Clock, built: Promise<Bundle>, standing: Bundle): Promise<Bundle> {
+/**
+ * Without the store, what was built last serves as long as every token in it lives. `standing` is asked
+ * when it is wanted, because a store that hangs takes its time to fail.
+ */
+function orStanding(
+  clock: Clock,
+  built: Promise<Bundle>,
+  standing: () => Bundle | null,
+): Promise<Bundle> {
   const over = new AbortController()
   const orKnown = built.catch((error: unknown) => {
-    if (error instanceof AppError) return standing
+    const last = error instanceof AppError ? standing() : null
+    if (last !== null) return last
     throw error
   })
   const patience = clock
     .sleep(PATIENCE_MS, over.signal)
-    .then(() => (over.signal.aborted ? orKnown : standing))
+    .then(() => (over.signal.aborted ? orKnown : (standing() ?? orKnown)))
   return Promise.race([orKnown, patience]).finally(() => over.abort())
 }
 
@@ -147,7 +155,10 @@ async function rebuild(deps: CacheDeps, workspace: string, slot: Slot): Promise<
   for (;;) {
     slot.isDirty = false
     const built = await deps.build(workspace)
-    slot.endsAtMs = Math.min(...built.routes.map(route => route.expiresAtMs ?? Infinity))
+    const endsAtMs = Math.min(...built.routes.map(route => route.expiresAtMs ?? Infinity))
+    // A store that is slow may take longer for one route than the token of another lives.
+    if (endsAtMs <= deps.clock.nowMs()) continue
+    slot.endsAtMs = endsAtMs
     const isSame = slot.bundle?.revision === built.revision
     const bundle = isSame && slot.bundle !== null ? slot.bundle : built
     slot.bundle = bundle

@@ -1,4 +1,5 @@
 import type { Standing } from './ledger.ts'
+import type { Machine } from './machine.ts'
 import type { RouterHost } from './router-host.ts'
 import type { World } from './world.ts'
 
@@ -21,29 +22,59 @@ const DELIVERY_MS = 3_000
 const SLEEPERS_AT_REST = 8
 const SLEEPERS_EACH = 6
 
+/** A statement that hangs is given up, and the change feed begins anew after a backoff. */
+const DATABASE_MS = 15_000
+
 /** Looks at everything once: has what should have recovered done so, and is what waits bounded? */
 export function audit(world: World): void {
+  noteDisagreement(world)
   for (const standing of world.ledger.standing.values()) checkRecovered(world, standing)
   for (const router of world.routers) {
     router.checkAnswers()
     checkConverged(world, router)
     checkBounded(world, router)
   }
-  checkGatewayBounded(world)
+  for (const { machine } of world.gateways) checkGatewayBounded(world, machine)
+}
+
+/** How long all gateways, and what they share, have been well. */
+function calmOfGatewaysMs({ weather, gateways, schedule }: World): number {
+  const names = gateways.map(({ machine }) => machine.name)
+  const disturbedAtMs = Math.max(...gateways.map(gateway => gateway.disturbedAtMs))
+  return Math.min(
+    weather.calmForMs(...names, 'database', 'network'),
+    schedule.nowMs - disturbedAtMs,
+  )
+}
+
+/** Gateways that are well ask the database for the time; on the way the answer grows older. */
+function noteDisagreement(world: World): void {
+  const { database, gateways, ledger, schedule, weather } = world
+  if (database === null) return
+  for (const gateway of gateways) {
+    const { machine, disturbedAtMs } = gateway
+    const calmMs = Math.min(
+      weather.calmForMs(machine.name, 'database'),
+      schedule.nowMs - Math.max(machine.disturbedAtMs, disturbedAtMs),
+    )
+    if (calmMs < DATABASE_MS || gateway.listening === null) continue
+    const apartMs = Math.abs(gateway.nowMs() - database.machine.nowMs())
+    ledger.disagreementMs = Math.max(ledger.disagreementMs, 2 * apartMs)
+  }
 }
 
 /** Whether a provider could be refreshed by itself, and since when. */
 function checkRecovered(world: World, { record, credential, writtenAtMs }: Standing): void {
-  const { ledger, weather, gateway, schedule } = world
+  const { ledger, weather, schedule } = world
   const account = ledger.accountOf(record.id)
   if (credential === null || account === undefined || credential.isDisabled) return
   const dealings = ledger.dealingsWith(account)
-  const scopes = ['gateway', 'network', account.host, `account ${account.id}`]
+  const scopes = [account.host, `account ${account.id}`]
   const boundMs = dealings.heard?.means === 'Q' ? PROBE_MS : RECOVERY_MS
-  const calmMs = Math.min(weather.calmForMs(...scopes), schedule.nowMs - gateway.disturbedAtMs)
+  const calmMs = Math.min(weather.calmForMs(...scopes), calmOfGatewaysMs(world))
   const isHopeless = credential.failure !== null && credential.dueAtMs === null
   if (calmMs < boundMs || isHopeless || schedule.nowMs - writtenAtMs < boundMs) return
-  const nowMs = gateway.machine.nowMs()
+  const nowMs = world.stampingMachine.nowMs()
   const { token } = credential
   if (token !== null && token.expiresAtMs > nowMs) return
   ledger.violate(
@@ -54,12 +85,12 @@ function checkRecovered(world: World, { record, credential, writtenAtMs }: Stand
 
 /** A router that had time to do so serves what the store says. */
 function checkConverged(world: World, router: RouterHost): void {
-  const { ledger, weather, gateway, schedule } = world
+  const { ledger, weather, gateways, schedule } = world
   const { machine, workspace } = router
-  if (!router.isRunning || gateway.listening === null) return
+  if (!router.isRunning || gateways.some(gateway => gateway.listening === null)) return
   const calmMs = Math.min(
-    weather.calmForMs('gateway', 'network', machine.name),
-    schedule.nowMs - gateway.disturbedAtMs,
+    weather.calmForMs(machine.name),
+    calmOfGatewaysMs(world),
     schedule.nowMs - router.startedAtMs,
   )
   if (calmMs < RECONNECT_MS) return
@@ -83,7 +114,7 @@ function checkConverged(world: World, router: RouterHost): void {
  * because the clock by which its end was written has been set back since.
  */
 function wantedToken(
-  { ledger, gateway, schedule }: World,
+  { ledger, stampingMachine, schedule }: World,
   workspace: string,
   name: string,
 ): { readonly value: string; readonly sinceMs: number } | null {
@@ -93,11 +124,12 @@ function wantedToken(
   if (standing === undefined) return { value: '', sinceMs: ledger.lastDeletionMs }
   const { credential, writtenAtMs, mintedAtMs } = standing
   const token = credential?.token ?? null
-  if (gateway.machine.setBackAtMs >= mintedAtMs) return null
+  if (stampingMachine.setBackAtMs >= mintedAtMs) return null
   if (credential === null || token === null || credential.isDisabled) {
     return { value: '', sinceMs: writtenAtMs }
   }
-  const leftMs = token.expiresAtMs - gateway.machine.nowMs()
+  const leftMs = token.expiresAtMs - stampingMachine.nowMs()
+  if (Math.abs(leftMs) <= ledger.disagreementMs) return null
   if (leftMs > 0) return { value: token.value.reveal(), sinceMs: writtenAtMs }
   return { value: '', sinceMs: Math.max(writtenAtMs, schedule.nowMs + leftMs) }
 }
@@ -108,7 +140,10 @@ function checkBounded({ ledger }: World, { machine, requests }: RouterHost): voi
   ledger.violate('what waits is bounded', `${machine.sleepers} sleep on ${machine.name}`)
 }
 
-function checkGatewayBounded({ ledger, gateway, network, routers }: World): void {
+function checkGatewayBounded(
+  { ledger, network, routers, database }: World,
+  machine: Machine,
+): void {
   let askings = 0
   let commands = 0
   for (const dealings of ledger.allDealings) {
@@ -117,10 +152,10 @@ function checkGatewayBounded({ ledger, gateway, network, routers }: World): void
   }
   const boundMax =
     2 * SLEEPERS_AT_REST + SLEEPERS_EACH * (askings + commands + ledger.standing.size)
-  if (gateway.machine.sleepers > boundMax) {
-    ledger.violate('what waits is bounded', `${gateway.machine.sleepers} sleep on the gateway`)
+  if (machine.sleepers > boundMax) {
+    ledger.violate('what waits is bounded', `${machine.sleepers} sleep on ${machine.name}`)
   }
-  if (network.listeners > routers.length) {
+  if (network.listeners > routers.length + (database === null ? 0 : 1)) {
     ledger.violate(
       'what waits is bounded',
       `${network.listeners} streams of ${routers.length} routers`,

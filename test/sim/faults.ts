@@ -1,18 +1,8 @@
-import type { Chance } from './chance.ts'
-import type { Machine } from './machine.ts'
+import { DATABASE_FAULTS } from './database-faults.ts'
 import { materialOf, type Plan } from './operator.ts'
+import { brief, clockSet, cutWire, type Fault, suspended, type Trouble } from './trouble.ts'
 import type { Mood } from './vendor.ts'
 import type { World } from './world.ts'
-
-/** Trouble that has begun: where, for how long, and how it ends. */
-interface Trouble {
-  readonly scopes: readonly string[]
-  readonly forMs: number
-  readonly end: () => void
-}
-
-/** Something that goes wrong, or that a person does; null when there is nothing to do it to. */
-type Fault = (world: World, chance: Chance) => Trouble | null
 
 const MINUTE_MS = 60_000
 const MOODS: readonly Mood[] = [
@@ -57,12 +47,15 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
   vendorWire(world, chance) {
     const vendor = chance.pick([...world.vendors.values()])
-    return cutWire(world, chance, [world.gateway.machine, vendor.machine], vendor.host)
+    const gateway = chance.pick(world.gateways)
+    const between = [gateway.machine, vendor.machine] as const
+    return cutWire(world, chance, { between, scope: vendor.host })
   },
   routerWire(world, chance) {
     if (world.routers.length === 0) return null
     const { machine } = chance.pick(world.routers)
-    return cutWire(world, chance, [machine, world.gateway.machine], machine.name)
+    const between = [machine, chance.pick(world.gateways).machine] as const
+    return cutWire(world, chance, { between, scope: machine.name })
   },
   slowNetwork({ network }, chance) {
     network.lateness = chance.pick([0, 0.05, 0.5])
@@ -76,44 +69,56 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     return { scopes: ['network'], forMs: chance.spanMs(1_000, 10 * MINUTE_MS), end }
   },
   gatewayKilled(world, chance) {
-    if (world.gateway.listening === null || world.gateway.isDoomed) return null
-    world.gateway.killAfter(chance.whole(1, 60))
+    const gateway = chance.pick(world.gateways)
+    if (gateway.listening === null || gateway.isDoomed) return null
+    gateway.killAfter(chance.whole(1, 60))
     const end = () => {
-      world.gateway.kill()
-      world.gateway.start()
+      gateway.kill()
+      gateway.start()
     }
-    return { scopes: ['gateway'], forMs: chance.spanMs(200, 2 * MINUTE_MS), end }
+    return { scopes: [gateway.machine.name], forMs: chance.spanMs(200, 2 * MINUTE_MS), end }
   },
   gatewayRestarted(world, chance) {
-    if (world.gateway.listening === null) return null
-    world.gateway.stop()
-    const end = () => world.gateway.start()
-    return { scopes: ['gateway'], forMs: chance.spanMs(10, MINUTE_MS), end }
+    const gateway = chance.pick(world.gateways)
+    if (gateway.listening === null) return null
+    gateway.stop()
+    const end = () => gateway.start()
+    return { scopes: [gateway.machine.name], forMs: chance.spanMs(10, MINUTE_MS), end }
   },
-  gatewaySuspended: ({ gateway }, chance) => suspended(gateway.machine, 'gateway', chance),
+  gatewaySuspended({ gateways }, chance) {
+    const { machine } = chance.pick(gateways)
+    return suspended(machine, chance)
+  },
   routerSuspended(world, chance) {
     if (world.routers.length === 0) return null
     const { machine } = chance.pick(world.routers)
-    return suspended(machine, machine.name, chance)
+    return suspended(machine, chance)
   },
-  gatewayClock: ({ gateway }, chance) => clockSet(gateway.machine, 'gateway', chance),
+  gatewayClock({ gateways }, chance) {
+    const { machine } = chance.pick(gateways)
+    return clockSet(machine, chance)
+  },
   routerClock(world, chance) {
     if (world.routers.length === 0) return null
     const { machine } = chance.pick(world.routers)
-    return clockSet(machine, machine.name, chance)
+    return clockSet(machine, chance)
   },
-  disk({ gateway }, chance) {
-    if (gateway.disk !== 'well') return null
+  disk({ gateways, database }, chance) {
+    const [gateway] = gateways
+    if (database !== null || gateway?.disk !== 'well') return null
     gateway.disk = chance.pick(['full', 'away'])
     const end = () => {
       gateway.disk = 'well'
     }
-    return { scopes: ['gateway'], forMs: chance.spanMs(100, 5 * MINUTE_MS), end }
+    return { scopes: [gateway.machine.name], forMs: chance.spanMs(100, 5 * MINUTE_MS), end }
   },
-  badPage({ gateway }, chance) {
+  badPage({ gateways, database }, chance) {
+    const [gateway] = gateways
+    if (database !== null || gateway === undefined) return null
     gateway.statementsToFailure = chance.whole(1, 40)
-    return brief('gateway')
+    return brief(gateway.machine.name)
   },
+  ...DATABASE_FAULTS,
   routerRestarted(world, chance) {
     if (world.routers.length === 0) return null
     const router = chance.pick(world.routers)
@@ -193,10 +198,6 @@ export async function repair(world: World, plan: Plan): Promise<void> {
   world.weather.touch(`account ${account.id}`)
 }
 
-function brief(scope: string): Trouble {
-  return { scopes: [scope], forMs: 0, end: () => {} }
-}
-
 /** A person at work is trouble for the account until the command has ended. */
 function doing(world: World, { account }: Plan, work: () => Promise<void>): Trouble {
   const scope = `account ${account.id}`
@@ -205,32 +206,5 @@ function doing(world: World, { account }: Plan, work: () => Promise<void>): Trou
     await work()
     world.weather.end(scope)
   })
-  return brief(scope)
-}
-
-function cutWire(
-  world: World,
-  chance: Chance,
-  [one, other]: readonly [Machine, Machine],
-  scope: string,
-): Trouble | null {
-  if (world.network.cutOf(one, other) !== null) return null
-  const cut = chance.pick(['refused', 'silent'] as const)
-  world.trace.note(`wire to ${scope} is ${cut}`)
-  world.network.cut(one, other, cut)
-  const end = () => world.network.mend(one, other)
-  return { scopes: [scope], forMs: chance.spanMs(10, 10 * MINUTE_MS), end }
-}
-
-function suspended(machine: Machine, scope: string, chance: Chance): Trouble | null {
-  if (machine.isSuspended) return null
-  machine.suspend()
-  return { scopes: [scope], forMs: chance.spanMs(100, 60 * MINUTE_MS), end: () => machine.resume() }
-}
-
-function clockSet(machine: Machine, scope: string, chance: Chance): Trouble {
-  const ms = chance.spanMs(100, 120 * MINUTE_MS)
-  machine.step(chance.happens(0.5) ? ms : -ms)
-  machine.drift(1 + (chance.fraction() - 0.5) / 2_500)
   return brief(scope)
 }

@@ -9,8 +9,10 @@ import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
 import type { Log, LogFields } from '../../src/system/log.ts'
 import type { Chance } from './chance.ts'
+import type { DatabaseHost } from './database-host.ts'
 import type { Ledger } from './ledger.ts'
 import { type Life, type Machine, never } from './machine.ts'
+import { openRemoteStore } from './remote-store.ts'
 import { RpcTable } from './rpc-table.ts'
 import { turn } from './schedule.ts'
 import { guardStore, observedStore } from './store-guard.ts'
@@ -30,6 +32,14 @@ export type DiskMood =
   /** Nothing works. */
   | 'away'
 
+/** What a process works with: its store, and the clock by which it judges. */
+interface Opened {
+  readonly store: Store
+  readonly clock: Clock
+  /** Asks for the time that is shared, until the signal aborts. */
+  readonly keepTime: (log: Log, signal: AbortSignal) => Promise<void>
+}
+
 /** A gateway's process. */
 export interface GatewayProcess {
   readonly life: Life
@@ -45,8 +55,11 @@ export interface GatewayHostDeps extends Omit<TokenCallDeps, 'onAnswer'> {
   readonly machine: Machine
   readonly chance: Chance
   readonly ledger: Ledger
-  /** The database's file. */
+  /** The database's file, where it has one of its own. */
   readonly file: string
+  /** The database that it shares with others; null where it has one of its own. */
+  readonly database: DatabaseHost | null
+  readonly masterKey: Uint8Array
   /** Hosts that the operator allows. */
   readonly allowList: readonly string[]
   /** Those that there are from the beginning. */
@@ -61,7 +74,6 @@ export interface GatewayHostDeps extends Omit<TokenCallDeps, 'onAnswer'> {
 export class GatewayHost {
   readonly machine: Machine
   readonly #deps: GatewayHostDeps
-  readonly #masterKey: Uint8Array
   #listening: GatewayProcess | null = null
   #stopping: GatewayProcess | null = null
   #callsNow = 0
@@ -76,16 +88,22 @@ export class GatewayHost {
   #diskTroubleAtMs = Number.NEGATIVE_INFINITY
   /** When a process began or ended, or the disk was in trouble, in true time. */
   disturbedAtMs = 0
+  #starts = 0
 
   constructor(deps: GatewayHostDeps) {
     this.#deps = deps
     this.machine = deps.machine
-    this.#masterKey = deps.chance.bytes(32)
   }
 
   /** The process that takes calls now; null when none does. */
   get listening(): GatewayProcess | null {
     return this.#listening
+  }
+
+  /** What its process is called in the store; at a server each start has a name of its own. */
+  get name(): string {
+    const { name } = this.machine
+    return this.#deps.database === null ? name : `${name}-${this.#starts}`
   }
 
   get disk(): DiskMood {
@@ -98,9 +116,16 @@ export class GatewayHost {
     this.#disk = mood
   }
 
-  /** When its disk was last in trouble, in true time. */
-  get diskTroubleAtMs(): number {
+  /** When its disk, or its way to the database, was last in trouble, in true time. */
+  get storeTroubleAtMs(): number {
+    const { database } = this.#deps
+    if (database !== null) return database.troubleAtMs(this.machine)
     return this.#disk === 'well' ? this.#diskTroubleAtMs : this.machine.schedule.nowMs
+  }
+
+  /** What the clock shows by which its process judges tokens. */
+  nowMs(): number {
+    return this.#listening?.life.judgesBy.nowMs() ?? this.machine.nowMs()
   }
 
   get isDoomed(): boolean {
@@ -144,21 +169,14 @@ export class GatewayHost {
 
   #start(): void {
     if (this.#isStarting) return
-    const { machine, chance, ledger } = this.#deps
+    const { machine, ledger } = this.#deps
     const life = machine.boot()
     this.#isStarting = true
+    this.#starts += 1
     this.#note('starts')
-    const clock = this.#storeClock(life)
-    const opening = openStore(
-      { clock, random: chance, masterKey: this.#masterKey },
-      `sqlite:${this.#deps.file}`,
-    )
-    machine.schedule.stall(opening)
-    const started = opening.then(async store => {
-      await makeWorkspaces(store, this.#deps.workspaces)
-      clock.isOpen = true
-      life.onDeath(() => void closeQuietly(store))
-      return life.while(this.#compose(life, store))
+    const started = this.#open(life).then(opened => {
+      life.judgesBy = opened.clock
+      return life.while(this.#compose(life, opened))
     })
     started
       .then(
@@ -168,7 +186,7 @@ export class GatewayHost {
         (error: unknown) => {
           // Whoever supervises it tries again.
           life.kill()
-          ledger.trace.note(`gateway does not start: ${error}`)
+          ledger.trace.note(`${machine.name} does not start: ${error}`)
           machine.schedule.after(RESTART_MS, () => this.start())
         },
       )
@@ -177,9 +195,41 @@ export class GatewayHost {
       })
   }
 
-  async #compose(life: Life, store: Store): Promise<GatewayProcess> {
+  async #open(life: Life): Promise<Opened> {
+    const { database, chance, ledger, workspaces, masterKey } = this.#deps
+    if (database === null) return this.#openFile(life)
+    const { name } = this
+    const step = (): boolean => {
+      this.#step()
+      return life.isAlive && !this.#isSpinning()
+    }
+    const deps = { database, random: chance, masterKey, ledger, name, step }
+    const { store, clock } = await this.#atOnce(openRemoteStore(deps, life))
+    // As a gateway at a server does it: it does not begin before it knows what time it is.
+    await clock.sample()
+    await makeWorkspaces(store, workspaces)
+    return { store, clock, keepTime: clock.run }
+  }
+
+  async #openFile(life: Life): Promise<Opened> {
+    const { chance, file, workspaces, masterKey } = this.#deps
+    const clock = this.#storeClock(life)
+    const opening = openStore({ clock, random: chance, masterKey }, `sqlite:${file}`)
+    const store = await this.#atOnce(opening)
+    await makeWorkspaces(store, workspaces)
+    clock.isOpen = true
+    life.onDeath(() => void closeQuietly(store))
+    return { store: this.#guard(life, store), clock: life, keepTime: async () => {} }
+  }
+
+  /** No time passes while it is done. */
+  #atOnce<T>(work: Promise<T>): Promise<T> {
+    this.machine.schedule.stall(work)
+    return work
+  }
+
+  async #compose(life: Life, { store, clock, keepTime }: Opened): Promise<GatewayProcess> {
     const { chance, ledger, allowList } = this.#deps
-    const guarded = this.#guard(life, store)
     const stopping = new AbortController()
     const identity = pretendIdentity(ledger)
     const log = watchfulLog(ledger)
@@ -187,19 +237,20 @@ export class GatewayHost {
     const fetch = tokenCalls({ ...this.#deps, onAnswer: () => this.#step() }, life)
     const gateway = await composeGateway(
       {
-        ...{ clock: life, random: chance, files: noFiles, execute: noPrograms, vitals: noVitals },
+        ...{ clock, random: chance, files: noFiles, execute: noPrograms, vitals: noVitals },
         tracer: null,
-        ...{ fetch, store: guarded, identity, log, audit, stopping: stopping.signal },
+        ...{ fetch, store, identity, log, audit, stopping: stopping.signal },
       },
       {
         rules: { allowList, subjectTokenDirs: [], mayExecute: false },
-        gatewayId: 'gateway-1',
+        gatewayId: this.name,
         sweepMs: 600_000,
         version: 'sim',
       },
     )
     const table = new RpcTable()
-    for (const rpc of gateway.rpcs) rpc(table, { store: guarded, identity, log, audit })
+    for (const rpc of gateway.rpcs) rpc(table, { store, identity, log, audit })
+    void keepTime(log, stopping.signal)
     gateway.run().then(
       () => life.kill(),
       (error: unknown) => ledger.violate('nothing breaks inside', `the gateway ended: ${error}`),
@@ -218,7 +269,7 @@ export class GatewayHost {
 
   #note(what: string): void {
     this.disturbedAtMs = this.machine.schedule.nowMs
-    this.#deps.ledger.trace.note(`gateway ${what}`)
+    this.#deps.ledger.trace.note(`${this.machine.name} ${what}`)
   }
 
   #step(): void {
@@ -291,7 +342,11 @@ async function closeQuietly(store: Store): Promise<void> {
 async function makeWorkspaces(store: Store, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const workspace = { id: name, name, labels: new Map(), createdAtMs: 0, version: 1 }
-    if ((await store.getWorkspace(name)) === null) await store.createWorkspace(workspace)
+    if ((await store.getWorkspace(name)) !== null) continue
+    await store.createWorkspace(workspace).catch((error: unknown) => {
+      // Of several gateways that start, another was faster.
+      if (!(error instanceof AppError && error.code === 'already_exists')) throw error
+    })
   }
 }
 

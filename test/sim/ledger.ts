@@ -101,6 +101,8 @@ export class Ledger {
   readonly trace: Trace
   /** The sandboxes in the store, by id. */
   readonly sandboxes = new Map<string, SandboxRecord>()
+  /** By how much the clocks by which gateways judge have been apart without a fault of theirs. */
+  disagreementMs = 0
   readonly #nowMs: () => number
   readonly #dealings = new Map<Account, Dealings>()
   readonly #tokens = new Map<string, VendorToken>()

@@ -133,6 +133,8 @@ export class Machine {
 /** A process, from its start to its death. Its clock is the machine's, and sleeps die with it. */
 export class Life implements Clock {
   readonly machine: Machine
+  /** The clock by which it judges tokens: the machine's, or one that it shares with others. */
+  judgesBy: Clock = this
   readonly #sleeping = new Set<Sleeper>()
   readonly #onDeath = new Set<() => void>()
   #isAlive = true

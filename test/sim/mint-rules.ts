@@ -67,7 +67,7 @@ export function endAsking(
 function isNewKey(ledger: Ledger, { dealings, life }: Asking): boolean {
   const record = ledger.providerOf(dealings.account)?.record
   if (record === undefined || dealings.account.kind !== 'key') return false
-  return life.nowMs() - record.updatedAtMs < NEW_KEY_MS
+  return life.judgesBy.nowMs() - record.updatedAtMs < NEW_KEY_MS
 }
 
 /**
@@ -82,7 +82,7 @@ function checkAlone(ledger: Ledger, asking: Asking): void {
   const credential = standing?.credential ?? null
   const token = credential?.token ?? null
   const tenthMs = token === null ? 0 : (token.expiresAtMs - token.issuedAtMs) / 10
-  const isUrgent = token === null || token.expiresAtMs - life.nowMs() <= tenthMs + SLACK_MS
+  const isUrgent = token === null || token.expiresAtMs - life.judgesBy.nowMs() <= tenthMs + SLACK_MS
   for (const other of dealings.underWay) {
     const isStill = other.life.isAlive && !other.life.machine.isSuspended
     const isLost = atMs - other.atMs >= CLAIM_MS - SLACK_MS
@@ -141,7 +141,7 @@ function checkReason(
   if (credential === null || token === null) return
   // New material is tried at once, and what has failed is tried again.
   if (record.candidate !== null || credential.failure !== null) return
-  const wallMs = life.nowMs()
+  const wallMs = life.judgesBy.nowMs()
   const lifeMs = token.expiresAtMs - token.issuedAtMs
   if (wallMs >= token.issuedAtMs + dueAfterMs(ledger, dealings, token.value.reveal(), lifeMs))
     return
@@ -190,9 +190,9 @@ function checkPeace(
   if (heard === null || !heard.isCommitted || heard.material !== material) return
   if (life.machine.setBackAtMs >= heard.atMs - NOTICE_MS) return
   // What was stamped by a clock that was ahead is due at the next start.
-  if ((standing?.credential?.token?.issuedAtMs ?? 0) > life.nowMs()) return
+  if ((standing?.credential?.token?.issuedAtMs ?? 0) > life.judgesBy.nowMs()) return
   const peaceMs = peaceAfterMs(dealings, heard, standing)
-  const passedMs = life.nowMs() - heard.wallMs
+  const passedMs = life.judgesBy.nowMs() - heard.wallMs
   if (passedMs >= peaceMs - SLACK_MS) return
   ledger.violate(
     'the vendor is left in peace',

@@ -10,7 +10,7 @@ import { checkUse } from './token-rules.ts'
 export interface ModelApiDeps {
   readonly network: Network
   readonly ledger: Ledger
-  readonly gateway: GatewayHost
+  readonly gateways: readonly GatewayHost[]
   /** Where all of them run. */
   readonly machine: Machine
 }
@@ -46,11 +46,11 @@ export function modelApis(deps: ModelApiDeps, life: Life): Upstream {
 
 /** Looks at a request as it leaves the router; answers what the API says when it arrives. */
 function judge(deps: ModelApiDeps, life: Life, request: UpstreamRequest): () => UpstreamResponse {
-  const { ledger, gateway, machine } = deps
+  const { ledger, gateways, machine } = deps
   const apiHost = new URL(request.origin).host
   const value = tokenIn(request)
   const token = ledger.tokenOf(value)
-  checkUse(ledger, { token, apiHost, router: life.machine, gateway })
+  checkUse(ledger, { token, apiHost, router: life.machine, gateways })
   return () => {
     const isGood = token !== undefined && !token.isRevoked && machine.schedule.nowMs < token.endMs
     ledger.trace.note(`${life.machine.name} used ${value}: ${isGood ? 200 : 401}`)

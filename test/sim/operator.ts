@@ -38,10 +38,11 @@ export class Plan {
 
 /** The person at the command line. What fails is noted, and left for the next try. */
 export class Operator {
-  readonly #caller: Caller
+  readonly #caller: () => Caller
   readonly #ledger: Ledger
 
-  constructor(caller: Caller, ledger: Ledger) {
+  /** `caller` chooses the gateway that is called, anew for each command. */
+  constructor(caller: () => Caller, ledger: Ledger) {
     this.#caller = caller
     this.#ledger = ledger
   }
@@ -173,7 +174,7 @@ export class Operator {
     trace.note(`operator ${what}`)
     try {
       const options = { timeoutMs: COMMAND_MS, onArrival }
-      const { message } = await callGateway(this.#caller, method, request, options)
+      const { message } = await callGateway(this.#caller(), method, request, options)
       trace.note(`operator ${what}: done`)
       return message
     } catch (error) {

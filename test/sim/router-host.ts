@@ -6,11 +6,13 @@ import { DEFAULT_LIMITS } from '../../src/router/limits.ts'
 import { RefusedBetas } from '../../src/router/refused-betas.ts'
 import { createRouteTable, type RouteTable } from '../../src/router/route-table.ts'
 import { startBundleClient } from '../../src/sandbox/bundle-client.ts'
+import type { GatewayLink } from '../../src/sandbox/gateway-link.ts'
 import type { Chance } from './chance.ts'
-import { watchfulLog } from './gateway-host.ts'
+import { type GatewayHost, watchfulLog } from './gateway-host.ts'
 import type { Ledger } from './ledger.ts'
 import type { Life, Machine } from './machine.ts'
 import { type ModelApiDeps, modelApis, tokenIn } from './model-api.ts'
+import { roamingLink } from './roaming-link.ts'
 import { simLink } from './sim-link.ts'
 import { checkBundle, checkSwap } from './token-rules.ts'
 
@@ -70,20 +72,22 @@ export class RouterHost {
 
   start(): void {
     if (this.#running !== null) return
-    const { ledger, gateway, network, chance } = this.#deps
+    const { ledger, gateways, network, chance } = this.#deps
     const life = this.machine.boot()
     const table = this.#watched(createRouteTable())
     const log = watchfulLog(ledger)
     const clock = createGatewayClock(life)
-    const link = simLink(
-      { life, network, gateway, token: this.sandboxId },
-      {
-        onArrival: (bundle, sent) =>
-          checkBundle(ledger, bundle, { ...sent, diskTroubleAtMs: gateway.diskTroubleAtMs }),
-        onAcknowledge: revision => this.#checkServes(revision),
-        onReport: route => reported(ledger, this.workspace, route),
-      },
-    )
+    const linkTo = (gateway: GatewayHost): GatewayLink =>
+      simLink(
+        { life, network, gateway, token: this.sandboxId },
+        {
+          onArrival: (bundle, sent) =>
+            checkBundle(ledger, bundle, { ...sent, storeTroubleAtMs: gateway.storeTroubleAtMs }),
+          onAcknowledge: revision => this.#checkServes(revision),
+          onReport: route => reported(ledger, this.workspace, route),
+        },
+      )
+    const link = roamingLink(gateways.map(linkTo), chance)
     const stop = new AbortController()
     this.startedAtMs = this.machine.schedule.nowMs
     ledger.trace.note(`${this.machine.name} starts`)

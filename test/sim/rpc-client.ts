@@ -86,7 +86,7 @@ export function callGateway<I extends DescMessage, O extends DescMessage>(
       .then(
         bytes => {
           const sentAtMs = gateway.machine.schedule.nowMs
-          const sentWallMs = gateway.machine.nowMs()
+          const sentWallMs = process.life.judgesBy.nowMs()
           back(() => {
             const message = fromBinary(method.output, bytes)
             settle(() => resolve({ message, sentAtMs, sentWallMs }))

@@ -140,7 +140,7 @@ function watch(
     )
     stream = process.table.open(methodPath(method), credentials(caller), {
       message: bytes => {
-        const sent = { atMs: schedule.nowMs, wallMs: gateway.machine.nowMs() }
+        const sent = { atMs: schedule.nowMs, wallMs: gateway.nowMs() }
         if (process.life.isAlive) down.send(() => hear(bytes, sent))
       },
       end: error => down.send(() => close(error ?? unreachable('the gateway ended the stream'))),

@@ -1,8 +1,9 @@
 import { audit } from './audit.ts'
 import { Chance } from './chance.ts'
 import { FAULTS, repair } from './faults.ts'
-import type { Violation } from './ledger.ts'
+import type { Ledger, Violation } from './ledger.ts'
 import type { Plan } from './operator.ts'
+import type { RouterHost } from './router-host.ts'
 import { World, type WorldShape } from './world.ts'
 
 const MINUTE_MS = 60_000
@@ -20,6 +21,9 @@ const PROBE_MS = 18 * MINUTE_MS
 const MINTS_MAX = 150
 const REQUESTS_MAX = 300
 
+/** What a seed draws from: mostly one gateway with a file, or several that share a database. */
+const REPLICAS: readonly number[] = [0, 0, 0, 0, 1, 3, 3, 5]
+
 /** A simulation, as its seed makes it. */
 export interface Scenario {
   readonly seed: number
@@ -34,6 +38,7 @@ export interface Scenario {
 /** What came of a simulation. */
 export interface Report {
   readonly seed: number
+  readonly replicas: number
   readonly violation: Violation | null
   /** Two runs with the same hash went the same way. */
   readonly hash: string
@@ -46,8 +51,11 @@ export interface Report {
   readonly answers: ReadonlyMap<number, number>
 }
 
-/** What a seed stands for: the world, and what goes wrong in it. */
-export function scenarioOf(seed: number): Scenario {
+/**
+ * What a seed stands for: the world, and what goes wrong in it. `replicas` gateways share a database,
+ * or 0 stands for one with a file; null leaves that to the seed.
+ */
+export function scenarioOf(seed: number, replicas: number | null = null): Scenario {
   const chance = new Chance(seed)
   const lives = [20_000, MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS]
   const livesMs = chance.some(lives, 0.4)
@@ -55,11 +63,13 @@ export function scenarioOf(seed: number): Scenario {
   const providers = chance.whole(1, 6)
   const routers = chance.whole(1, 5)
   const lifeMs = livesMs.length === 0 ? HOUR_MS : meanLifeMs
-  const forMs = Math.min(2 * HOUR_MS, Math.ceil((MINTS_MAX * lifeMs) / providers))
+  const gateways = replicas ?? chance.pick(REPLICAS)
+  const longestMs = (2 * HOUR_MS) / Math.max(1, gateways)
+  const forMs = Math.min(longestMs, Math.ceil((MINTS_MAX * lifeMs) / providers))
   return {
     seed,
     shape: {
-      ...{ providers, routers },
+      ...{ providers, routers, replicas: gateways },
       livesMs: livesMs.length === 0 ? [HOUR_MS] : livesMs,
       pollIntervalMs: chance.pick([30_000, 300_000]),
       requestEveryMs: Math.max(5_000, (forMs * routers) / REQUESTS_MAX),
@@ -84,7 +94,15 @@ export function calmScenario(options: {
   const pollIntervalMs = 30 * MINUTE_MS
   return {
     seed: 1,
-    shape: { providers, routers, livesMs, pollIntervalMs, requestEveryMs, areVendorsOdd: false },
+    shape: {
+      providers,
+      routers,
+      replicas: 0,
+      livesMs,
+      pollIntervalMs,
+      requestEveryMs,
+      areVendorsOdd: false,
+    },
     faults: [],
     faultEveryMs: HOUR_MS,
     forMs,
@@ -120,12 +138,12 @@ export async function simulate(
       if (isFine()) await checkEnd(world, isFine)
     }
     return {
-      ...{ seed, violation: ledger.violation, hash: trace.hash },
+      ...{ seed, replicas: shape.replicas, violation: ledger.violation, hash: trace.hash },
       ...{ lines: trace.count, last: trace.last, simulatedMs: schedule.nowMs },
       ...{ mints: ledger.mints, answers: world.answers },
     }
   } finally {
-    world.close()
+    await world.close()
   }
 }
 
@@ -155,11 +173,11 @@ class Storm {
 
   /** All is well from now on, and people mend what only they can. */
   end(): void {
-    const { plans, routers, gateway, schedule, trace } = this.#world
+    const { plans, routers, gateways, schedule, trace } = this.#world
     trace.note('the storm is over')
     this.#isOver = true
     for (const end of [...this.#active]) end()
-    gateway.start()
+    for (const gateway of gateways) gateway.start()
     for (const router of routers) router.start()
     for (const plan of plans) {
       schedule.after(this.#chance.whole(1_000, MINUTE_MS), () =>
@@ -209,7 +227,11 @@ async function mend(world: World, plan: Plan): Promise<void> {
 }
 
 /** The gateway knows of the routers that are there, and of no others. */
-async function checkRoster({ operator, routers, ledger }: World, workspace: string): Promise<void> {
+async function checkRoster(
+  { operator, routers, ledger, gateways }: World,
+  workspace: string,
+): Promise<void> {
+  if (gateways.length > 1) return
   const known = await operator.routersOf(workspace)
   const there = routers.filter(one => one.isRunning && one.workspace === workspace).length
   if (known === null || known === there) return
@@ -219,10 +241,10 @@ async function checkRoster({ operator, routers, ledger }: World, workspace: stri
 
 /** In peace every provider has a token, and every agent gets its answer. */
 async function checkEnd(world: World, isFine: () => boolean): Promise<void> {
-  const { ledger, gateway, routers, schedule } = world
+  const { ledger, stampingMachine, routers, schedule } = world
   for (const { workspace, name } of world.plans) {
     const token = ledger.named(workspace, name)?.credential?.token ?? null
-    if (token !== null && token.expiresAtMs > gateway.machine.nowMs()) continue
+    if (token !== null && token.expiresAtMs > stampingMachine.nowMs()) continue
     ledger.violate('the gateway recovers', `"${name}" has no good token at the end`)
   }
   for (const workspace of world.workspaces) world.spawn(() => checkRoster(world, workspace))
@@ -230,7 +252,7 @@ async function checkEnd(world: World, isFine: () => boolean): Promise<void> {
     if (router.bundle?.routes.every(route => route.name !== 'inference.local')) continue
     world.spawn(async () => {
       const asked = await router.ask()
-      if (asked?.status === 200) return
+      if (asked?.status === 200 || isLiedTo(ledger, router)) return
       const { name } = router.machine
       ledger.violate(
         'routers converge',
@@ -241,14 +263,22 @@ async function checkEnd(world: World, isFine: () => boolean): Promise<void> {
   await schedule.runUntil(schedule.nowMs + MINUTE_MS, isFine)
 }
 
+/** A vendor that says that tokens live longer than they do is asked again no sooner than it may be. */
+function isLiedTo(ledger: Ledger, { bundle }: RouterHost): boolean {
+  return (bundle?.routes ?? []).some(route => {
+    const token = ledger.tokenOf(route.credential.reveal())
+    return token !== undefined && token.endMs < token.statedEndMs
+  })
+}
+
 /** A failed simulation in words: what did not hold, what led there, and how to see it again. */
-export function describeFailure({ seed, violation, last }: Report): string {
+export function describeFailure({ seed, replicas, violation, last }: Report): string {
   if (violation === null) throw new TypeError('Nothing failed')
   return [
     ...last,
     '',
     `Seed ${seed} breaks "${violation.invariant}" after ${violation.atMs} ms:`,
     `  ${violation.what}`,
-    `Replay it with: npm run sim -- --seed ${seed} --trace`,
+    `Replay it with: npm run sim -- --seed ${seed} --replicas ${replicas} --trace`,
   ].join('\n')
 }

@@ -3,11 +3,15 @@ import type { Ledger } from './ledger.ts'
 
 /** A call to the store that is about to be made. */
 export interface StoreCall {
+  readonly method: string
+  /** The id of the provider or sandbox that is written; '' where that is not told by the call. */
+  readonly about: string
   readonly isWrite: boolean
   readonly work: () => Promise<unknown>
 }
 
-const WRITES = /^(create|update|stage|delete|claim|save|renew|put)/
+const WRITES =
+  /^(create|update|stage|delete|claim|save|renew|put|release|keep|configure|remove|add|announce)/
 
 /** The same store, each of whose calls passes through `around`. */
 export function guardStore(store: Store, around: (call: StoreCall) => Promise<unknown>): Store {
@@ -16,10 +20,18 @@ export function guardStore(store: Store, around: (call: StoreCall) => Promise<un
       const method: unknown = Reflect.get(target, name)
       if (typeof method !== 'function' || typeof name !== 'string') return method
       const isWrite = WRITES.test(name)
-      return (...args: unknown[]) =>
-        around({ isWrite, work: async () => Reflect.apply(method, target, args) })
+      return (...args: unknown[]) => {
+        const work = async (): Promise<unknown> => Reflect.apply(method, target, args)
+        return around({ method: name, about: idIn(args[0]), isWrite, work })
+      }
     },
   })
+}
+
+function idIn(written: unknown): string {
+  if (typeof written !== 'object' || written === null) return ''
+  const id = 'providerId' in written ? written.providerId : 'id' in written ? written.id : ''
+  return String(id)
 }
 
 /**

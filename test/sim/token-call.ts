@@ -53,7 +53,7 @@ function call(deps: TokenCallDeps, { life, request, vendor, resolve, reject }: C
       dealings.underWay.delete(asking)
       return
     }
-    const now = { material, life, atMs: schedule.nowMs, wallMs: life.nowMs() }
+    const now = { material, life, atMs: schedule.nowMs, wallMs: life.judgesBy.nowMs() }
     endAsking(ledger, asking, { ...heard, ...now })
     end()
   }

@@ -18,8 +18,8 @@ export function checkBundle(
   sent: {
     readonly atMs: number
     readonly wallMs: number
-    /** When the gateway's disk was last in trouble. */
-    readonly diskTroubleAtMs: number
+    /** When the gateway's store was last in trouble. */
+    readonly storeTroubleAtMs: number
   },
 ): void {
   for (const route of bundle.routes) {
@@ -40,11 +40,11 @@ export function checkBundle(
 function checkDeleted(
   ledger: Ledger,
   token: VendorToken,
-  sent: { readonly atMs: number; readonly diskTroubleAtMs: number },
+  sent: { readonly atMs: number; readonly storeTroubleAtMs: number },
 ): void {
   const deletedAtMs = ledger.deletedAtMs(token.account)
   if (deletedAtMs === undefined || ledger.providerOf(token.account) !== undefined) return
-  const sinceMs = Math.max(deletedAtMs, sent.diskTroubleAtMs)
+  const sinceMs = Math.max(deletedAtMs, sent.storeTroubleAtMs)
   if (sent.atMs - sinceMs <= BUILD_MS) return
   ledger.violate(
     'a deleted provider never returns',
@@ -78,10 +78,10 @@ export function checkUse(
     readonly token: VendorToken | undefined
     readonly apiHost: string
     readonly router: Machine
-    readonly gateway: GatewayHost
+    readonly gateways: readonly GatewayHost[]
   },
 ): void {
-  const { token, apiHost, router, gateway } = use
+  const { token, apiHost, router, gateways } = use
   if (token === undefined || token.account.apiHost !== apiHost) {
     ledger.violate(
       'only a token of the provider is sent to its vendor',
@@ -90,9 +90,10 @@ export function checkUse(
     return
   }
   const nowMs = router.schedule.nowMs
-  if (nowMs <= token.statedEndMs) return
+  if (nowMs <= token.statedEndMs + ledger.disagreementMs) return
   // Clocks that were set while the token lived may disagree about its end.
-  const disturbedAtMs = Math.max(router.disturbedAtMs, gateway.machine.disturbedAtMs)
+  const machines = [router, ...gateways.map(({ machine }) => machine)]
+  const disturbedAtMs = Math.max(...machines.map(machine => machine.disturbedAtMs))
   if (disturbedAtMs >= token.issuedAtMs) return
   ledger.violate(
     'no expired token is used',

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Chance } from './chance.ts'
+import { DatabaseHost } from './database-host.ts'
 import { GatewayHost } from './gateway-host.ts'
 import { Ledger } from './ledger.ts'
 import { Machine } from './machine.ts'
@@ -18,6 +19,8 @@ import { Weather } from './weather.ts'
 export interface WorldShape {
   readonly providers: number
   readonly routers: number
+  /** So many gateways share a database server; 0 for one gateway with a file of its own. */
+  readonly replicas: number
   /** Lives of tokens to choose from. */
   readonly livesMs: readonly number[]
   readonly pollIntervalMs: number
@@ -37,6 +40,12 @@ const VENDORS: readonly (readonly [host: string, kind: AccountKind])[] = [
 /** Memory, where there is such a disk: the database is made anew for each simulation. */
 const FOLDER = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
+/** How far the clocks of machines that share a database are off, at the beginning. */
+const CLOCK_MS = 10 * 60_000
+
+/** How often people look whether the gateways have started. */
+const START_MS = 100
+
 let worlds = 0
 
 /** Everything there is in one simulation. */
@@ -48,7 +57,9 @@ export class World {
   readonly ledger: Ledger
   readonly weather: Weather
   readonly network: Network
-  readonly gateway: GatewayHost
+  readonly gateways: readonly GatewayHost[]
+  /** The database that the gateways share; null where there is one gateway with a file. */
+  readonly database: DatabaseHost | null
   readonly operator: Operator
   readonly vendors: ReadonlyMap<string, Vendor>
   readonly plans: Plan[] = []
@@ -77,17 +88,48 @@ export class World {
     for (const vendor of this.vendors.values()) vendor.isOdd = shape.areVendorsOdd
     this.#allowList = [...this.vendors.keys()]
     worlds += 1
-    this.gateway = new GatewayHost({
-      machine: new Machine(schedule, 'gateway'),
-      ...{ chance: this.chance.fork(), network: this.network, ledger: this.ledger },
-      vendors: this.vendors,
-      file: path.join(FOLDER, `openshell-sim-${process.pid}-${worlds}.db`),
-      allowList: this.#allowList,
-      workspaces: this.workspaces,
-    })
+    const file = path.join(FOLDER, `openshell-sim-${process.pid}-${worlds}.db`)
+    this.database = shape.replicas === 0 ? null : this.#makeDatabase(file)
+    const masterKey = this.chance.bytes(32)
+    this.gateways = this.#makeMachines().map(
+      machine =>
+        new GatewayHost({
+          machine,
+          ...{ chance: this.chance.fork(), network: this.network, ledger: this.ledger },
+          ...{ vendors: this.vendors, file, database: this.database, masterKey },
+          allowList: this.#allowList,
+          workspaces: this.workspaces,
+        }),
+    )
     const life = new Machine(schedule, 'operator').boot()
-    const caller = { life, network: this.network, gateway: this.gateway, token: 'admin' }
+    const { network, gateways } = this
+    const chance = this.chance.fork()
+    const caller = () => ({ life, network, gateway: chance.pick(gateways), token: 'admin' })
     this.operator = new Operator(caller, this.ledger)
+  }
+
+  /** What the clock shows by which tokens are stamped. */
+  get stampingMachine(): Machine {
+    const machine = this.database?.machine ?? this.gateways[0]?.machine
+    if (machine === undefined) throw new TypeError('A world without a gateway')
+    return machine
+  }
+
+  #makeDatabase(file: string): DatabaseHost {
+    const { schedule, chance, network } = this
+    const note = (what: string): void => this.trace.note(what)
+    const machine = new Machine(schedule, 'database', chance.whole(-CLOCK_MS, CLOCK_MS))
+    return new DatabaseHost({ machine, network, chance: chance.fork(), file, note })
+  }
+
+  /** Machines that share a database may disagree about the time by minutes. */
+  #makeMachines(): readonly Machine[] {
+    const { schedule, chance, shape } = this
+    if (shape.replicas === 0) return [new Machine(schedule, 'gateway')]
+    return Array.from({ length: shape.replicas }, (_, index) => {
+      const offsetMs = chance.whole(-CLOCK_MS, CLOCK_MS)
+      return new Machine(schedule, `gateway${index + 1}`, offsetMs)
+    })
   }
 
   get workspaces(): readonly string[] {
@@ -97,7 +139,7 @@ export class World {
 
   /** Starts the gateway, then adds the providers and routes and starts the routers. */
   begin(): void {
-    this.gateway.start()
+    for (const gateway of this.gateways) gateway.start()
     const kinds = VENDORS.map(([, kind]) => kind)
     for (let index = 0; index < this.shape.providers; index += 1) {
       const workspace = this.workspaces[Math.floor(index / 2)] ?? 'w0'
@@ -105,6 +147,7 @@ export class World {
       this.plans.push(new Plan({ workspace, name: `p${index}` }, account, this.ledger))
     }
     this.spawn(async () => {
+      while (this.gateways.some(({ listening }) => listening === null)) await this.#pause()
       for (const plan of this.plans) await this.operator.add(plan)
       for (const [index, plan] of this.plans.entries())
         await this.operator.route(plan, index % 2 === 0 ? 'inference.local' : 'sandbox-system')
@@ -127,7 +170,7 @@ export class World {
 
   /** A new sandbox with its router. */
   async addRouter(): Promise<void> {
-    const { chance, schedule, network, ledger, gateway } = this
+    const { chance, schedule, network, ledger, gateways } = this
     const { pollIntervalMs } = this.shape
     this.#sandboxes += 1
     const name = `router${this.#sandboxes}`
@@ -136,7 +179,7 @@ export class World {
     if (sandboxId === null) return
     const router = new RouterHost(
       { machine: new Machine(schedule, name), workspace, sandboxId },
-      { network, ledger, gateway, machine: this.#api, chance: chance.fork(), pollIntervalMs },
+      { network, ledger, gateways, machine: this.#api, chance: chance.fork(), pollIntervalMs },
     )
     this.routers.push(router)
     router.start()
@@ -160,10 +203,15 @@ export class World {
     )
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const router of this.routers) router.stop('kill')
-    this.gateway.kill()
-    this.gateway.remove()
+    for (const gateway of this.gateways) gateway.kill()
+    await this.database?.close()
+    for (const gateway of this.gateways) gateway.remove()
+  }
+
+  #pause(): Promise<void> {
+    return new Promise(resolve => void this.schedule.after(START_MS, resolve))
   }
 
   #askNow(router: RouterHost): void {
