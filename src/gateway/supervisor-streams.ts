@@ -1,3 +1,4 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import { AppError } from '../core/errors.ts'
 import type { SandboxRecord } from '../core/provider.ts'
 import type { Store } from '../store/store.ts'
@@ -41,11 +42,16 @@ export function supervisorStreamRpcs(deps: StreamDeps): readonly Rpc[] {
         deps.stopping.removeEventListener('abort', end)
         stream.end()
       }
+      const session = { stream, sandbox, end }
       deps.stopping.addEventListener('abort', end, { once: true })
-      stream.on('data', (message: SupervisorMessage) => {
-        void answer(deps, { stream, sandbox, end }, message).catch((error: unknown) => {
-          deps.log.warn('supervisor.broke', { sandbox: sandbox.name, error })
-          end()
+      let isAnswering = false
+      stream.on('data', ({ payload }: SupervisorMessage) => {
+        if (payload.case === 'hello') return greet(deps, session, payload.value.sandboxId)
+        // A relay that was never opened has nothing to say, and of a flood one heartbeat is answered.
+        if (payload.case !== 'heartbeat' || isAnswering) return
+        isAnswering = true
+        void answerHeartbeat(deps, session).finally(() => {
+          isAnswering = false
         })
       })
       for (const event of ['end', 'close', 'cancelled', 'error']) stream.on(event, end)
@@ -75,51 +81,34 @@ interface Session {
 }
 
 /** A session is a greeting and heartbeats: nothing is relayed into a sandbox from here. */
-async function answer(deps: StreamDeps, session: Session, message: SupervisorMessage) {
-  const { stream, sandbox, end } = session
-  switch (message.payload.case) {
-    case 'hello': {
-      if (message.payload.value.sandboxId !== sandbox.id) {
-        send(stream, {
-          case: 'sessionRejected',
-          value: { reason: 'Not the sandbox of this token' },
-        })
-        return end()
-      }
-      const value = { sessionId: uuid(deps.random), heartbeatIntervalSecs: HEARTBEAT_SECONDS }
-      send(stream, { case: 'sessionAccepted', value })
-      deps.log.debug('supervisor.connected', { sandbox: sandbox.name })
-      return
-    }
-    case 'heartbeat':
-      if (await isGone(deps.store, sandbox.id)) return end()
-      return send(stream, { case: 'heartbeat', value: {} })
-    default:
-      // A relay that was never opened has nothing to say.
-      return
+function greet(deps: StreamDeps, { stream, sandbox, end }: Session, sandboxId: string): void {
+  if (sandboxId !== sandbox.id) {
+    const reason = 'Not the sandbox of this token'
+    send(stream, { case: 'sessionRejected', value: { reason } })
+    end()
+    return
   }
+  const value = { sessionId: uuid(deps.random), heartbeatIntervalSecs: HEARTBEAT_SECONDS }
+  send(stream, { case: 'sessionAccepted', value })
+  deps.log.debug('supervisor.connected', { sandbox: sandbox.name })
 }
 
-/** While the store is away nobody can have deleted it. */
-async function isGone(store: Store, id: string): Promise<boolean> {
+/** Ends the session of a sandbox that was deleted; while the store is away nobody can have deleted it. */
+async function answerHeartbeat(deps: StreamDeps, { stream, sandbox, end }: Session): Promise<void> {
   try {
-    return (await store.getSandboxById(id)) === null
+    if ((await deps.store.getSandboxById(sandbox.id)) === null) return end()
   } catch (error) {
-    if (error instanceof AppError && error.code === 'store_unavailable') return false
-    throw error
+    if (!(error instanceof AppError && error.code === 'store_unavailable')) {
+      deps.log.warn('supervisor.broke', { sandbox: sandbox.name, error })
+      return end()
+    }
   }
+  send(stream, { case: 'heartbeat', value: {} })
 }
 
-type Payload = NonNullable<Parameters<typeof encodeGatewayMessage>[0]>
-
-function send(stream: Stream, payload: Payload): void {
-  if (!stream.writableEnded) stream.write(encodeGatewayMessage(payload))
+function send(stream: Stream, payload: NonNullable<Payload>): void {
+  if (stream.writableEnded) return
+  stream.write(new EncodedMessage(encodeMessage(GatewayMessageSchema, { payload })))
 }
 
-function encodeGatewayMessage(
-  payload: Parameters<typeof encodeMessage<typeof GatewayMessageSchema>>[1]['payload'],
-): EncodedMessage {
-  return new EncodedMessage(
-    encodeMessage(GatewayMessageSchema, payload === undefined ? {} : { payload }),
-  )
-}
+type Payload = MessageInitShape<typeof GatewayMessageSchema>['payload']

@@ -268,7 +268,9 @@ test('settings set and get --global', async () => {
 
 test('sandbox create --provider: GetProvider, CreateSandbox, then a watch that is not here', async () => {
   await cli.call('GetProvider', named('oa'))
-  const spec = message(text(8, 'oa'), text(12, 'claude'))
+  const policy = message(integer(1, 1), text(90, 'of a later version'))
+  const later = text(91, 'of a later version, too')
+  const spec = message(text(8, 'oa'), text(12, 'claude'), nested(7, policy), later)
   const request = message(
     nested(1, spec),
     text(2, SANDBOX),
@@ -278,6 +280,9 @@ test('sandbox create --provider: GetProvider, CreateSandbox, then a watch that i
   const made = (await cli.call('CreateSandbox', request)).one(1)
   assert.deepEqual(made.one(1).map(4), { env: 'x' })
   assert.deepEqual(made.one(2).texts(8), ['oa'])
+  const kept = (await cli.call('GetSandbox', named(SANDBOX))).one(1).one(2)
+  assert.equal(kept.one(7).text(90), 'of a later version')
+  assert.equal(kept.text(91), 'of a later version, too')
   const watch = message(text(1, made.one(1).text(1)))
   assert.equal(await cli.streamStatusOf('WatchSandbox', watch), 'UNIMPLEMENTED')
   assert.equal(await cli.statusOf('CreateSshSession'), 'UNIMPLEMENTED')
