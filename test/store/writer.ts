@@ -1,5 +1,6 @@
 // A program that rotates the tokens of three providers at once until it is killed, so that their writes
-// share commits, and prints the provider and the number of each that is stored. It stands in for a gateway on SQLite, where the PostgreSQL driver must not even be loaded.
+// share commits, and prints the provider and the number of each token that is stored. It stands in for
+// a gateway on SQLite, where the PostgreSQL driver must not even be loaded.
 import { registerHooks } from 'node:module'
 import process from 'node:process'
 
