@@ -1,5 +1,3 @@
-// Goal: the Store keeps its promises on both databases. Method: one suite, run on a real SQLite file
-// and on a real PostgreSQL; each test has a database of its own.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { sql as raw } from 'kysely'
@@ -15,7 +13,7 @@ import { configuredCases } from './configured-cases.ts'
 import { connectionCases } from './connection-cases.ts'
 import { credentialCases } from './credential-cases.ts'
 import { damageCases } from './damage-cases.ts'
-import { newStore, postgres, postgres15, sqlite } from './databases.ts'
+import { newStore, sqlite, type TestDatabase } from './databases.ts'
 import { openCases } from './open-cases.ts'
 import { gatewaySecretCases, routeCases } from './other-cases.ts'
 import { postgresCases } from './postgres-cases.ts'
@@ -25,9 +23,8 @@ import { sandboxCases } from './sandbox-cases.ts'
 import { upgradeCases } from './upgrade-cases.ts'
 import { workspaceCases } from './workspace-cases.ts'
 
-const DATABASES = [sqlite, postgres, postgres15]
-
-for (const database of DATABASES) {
+/** Declares the whole suite for one database. */
+export function storeSuite(database: TestDatabase): void {
   describe(`the store on ${database.name}`, { skip: database.missing }, () => {
     before(() => database.start())
     after(() => database.stop())

@@ -1,0 +1,5 @@
+// Goal: the Store keeps its promises on every database. Method: one suite; each test has a database of its own.
+import { sqlite } from './databases.ts'
+import { storeSuite } from './store-suite.ts'
+
+storeSuite(sqlite)
