@@ -10,6 +10,9 @@ const ALIVE_TIMEOUT_MS = 1_000
 const BACKOFF_MIN_MS = 50
 const BACKOFF_MAX_MS = 1_000
 
+/** PostgreSQL's words for a server that is read-only, shuts down, crashes, or is not up yet. */
+const LEAVING_CODES = ['25006', '57P01', '57P02', '57P03']
+
 /**
  * The same pool, for a server that comes and goes. While it is away one connection at a time is tried,
  * with a growing pause in between, and whoever else wants one is told at once what the last try met:
@@ -129,7 +132,11 @@ async function isAlive(client: PostgresPoolClient, clock: Clock): Promise<boolea
   return Promise.race([answer, patience]).finally(() => over.abort())
 }
 
-/** An error that the server sent; all others come from the connection, or from waiting in vain. */
+/**
+ * An error that the server sent; all others come from the connection, or from waiting in vain. A server
+ * that takes no writes, or is going away, is left as well: another may have taken its place.
+ */
 function isServersWord(error: unknown): boolean {
-  return error instanceof Error && 'severity' in error && 'code' in error
+  if (!(error instanceof Error && 'severity' in error && 'code' in error)) return false
+  return !LEAVING_CODES.includes(String(error.code))
 }
