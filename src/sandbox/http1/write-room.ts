@@ -56,10 +56,10 @@ export class WriteRoom {
     if (this.#soon.length === SOON_SOCKETS_MAX || this.#soonEnd + size > SOON_BYTES_MAX) {
       this.#writeNow()
     }
-    // The socket keeps its writes in order, also those that come before its turn.
-    socket.cork()
     const bytes = isLending(socket) ? this.#takeSoonRoom(size) : Buffer.allocUnsafe(size)
     fill(bytes, { front: text, pieces, back: '' })
+    // The socket keeps its writes in order, also those that come before its turn.
+    socket.cork()
     socket.write(bytes)
     this.#soon.push(socket)
     if (this.#soon.length === 1) this.#atTurnEnd(this.#onTurnEnd)
@@ -77,7 +77,7 @@ export class WriteRoom {
     let isTaken = true
     for (const socket of this.#soon) {
       socket.uncork()
-      if (isLending(socket) && socket.writableLength > 0) isTaken = false
+      if (socket.writableLength > 0 && !(socket instanceof TLSSocket)) isTaken = false
     }
     this.#soon.length = 0
     this.#soonEnd = 0
@@ -126,9 +126,12 @@ interface Parts {
   readonly back: string
 }
 
-/** Whether a socket says within the call that it has taken something, which TLS says only later. */
+/**
+ * Whether a socket will probably have taken something when its write returns: TLS says so only later,
+ * and one that has not taken what came before takes no more.
+ */
 function isLending(socket: Writable): boolean {
-  return !(socket instanceof TLSSocket)
+  return socket.writableLength === 0 && !(socket instanceof TLSSocket)
 }
 
 function sizeOf(pieces: readonly Uint8Array[]): number {
