@@ -1,14 +1,17 @@
-import { usableToken } from '../core/credential.ts'
+import { type Credential, usableToken } from '../core/credential.ts'
 import { AppError } from '../core/errors.ts'
 import type { ProviderRecord } from '../core/provider.ts'
 import type { Secret } from '../core/secret.ts'
+import { configuredGrant } from '../providers/configured-grant.ts'
 import { type Finding, probeRoute } from '../providers/probe.ts'
 import type { ProviderRoute, ProviderType } from '../providers/provider-type.ts'
 import type { RefresherDeps } from '../providers/refresher.ts'
 import type { Store } from '../store/store.ts'
 import { mintOnce } from './doctor-mint.ts'
+import { isConfigured } from './provider-check.ts'
 import { typeOf } from './provider-types.ts'
 import { type Reach, reachHost } from './reach.ts'
+import { routeCredential, withConfigured } from './route-credential.ts'
 import { unknownKeys } from './validate.ts'
 
 /** A model id that any type accepts, for a provider that no route uses yet. */
@@ -36,6 +39,7 @@ interface Taken<T> {
 interface Patient {
   readonly type: ProviderType
   readonly provider: ProviderRecord
+  readonly rows: readonly Credential[]
   /** '' when nobody has chosen one. */
   readonly modelId: string
 }
@@ -64,8 +68,9 @@ export async function examine(
   modelId: string,
 ): Promise<readonly Step[]> {
   const type = await typeOf(deps.store, provider)
+  const rows = await deps.store.listCredentials(provider.id)
   const chosen = modelId === '' ? await routedModel(deps.store, provider) : modelId
-  const patient: Patient = { type, provider, modelId: chosen }
+  const patient: Patient = { type, provider, rows, modelId: chosen }
   const steps: Step[] = []
   const take = async <T>(name: Step['name'], work: () => Promise<Taken<T>>): Promise<T | null> => {
     const startedMs = deps.clock.monotonicMs()
@@ -100,10 +105,14 @@ async function routedModel(store: Store, provider: ProviderRecord): Promise<stri
 }
 
 /** Whether material and configuration can be read, whatever the network does. */
-function decode({ clock, rules }: DoctorDeps, { type, provider }: Patient): Taken<Decoded> {
+function decode({ clock, rules }: DoctorDeps, { type, provider, rows }: Patient): Taken<Decoded> {
   try {
-    const grant = type.grant(provider, clock.nowMs(), rules)
-    type.route(provider, ANY_MODEL, rules)
+    for (const row of rows) {
+      if (row.grant !== null) configuredGrant(row.grant, clock.nowMs(), rules)
+    }
+    const grant = isConfigured(type, rows) ? null : type.grant(provider, clock.nowMs(), rules)
+    const serves = type.servesRoute?.(provider) ?? true
+    if (serves) type.route(withConfigured(provider, rows), ANY_MODEL, rules)
     const unknown = unknownKeys(type, {
       // A static key may stand under any name: tools export it under their own.
       material: grant === null ? [] : provider.material.keys(),
@@ -128,12 +137,12 @@ function decode({ clock, rules }: DoctorDeps, { type, provider }: Patient): Take
 /** Where model and token come from, and whether the way there is open. */
 async function resolve(
   { clock, rules }: DoctorDeps,
-  { type, provider, modelId }: Patient,
+  { type, provider, rows, modelId }: Patient,
   { grant }: Decoded,
 ): Promise<Taken<Resolved>> {
   let route: ProviderRoute
   try {
-    route = type.route(provider, modelId === '' ? ANY_MODEL : modelId, rules)
+    route = type.route(withConfigured(provider, rows), modelId === '' ? ANY_MODEL : modelId, rules)
   } catch (error) {
     return { finding: refused(error), result: null }
   }
@@ -170,15 +179,22 @@ async function resolve(
 /** What the probe sends: the key itself, a token minted for it, or the one in store. */
 async function obtain(
   deps: DoctorDeps,
-  { type, provider }: Patient,
+  { type, provider, rows }: Patient,
   { grant, route }: Decoded & Resolved,
 ): Promise<Taken<Secret>> {
+  const found = routeCredential({ type, provider, rows }, route.credential, deps.clock.nowMs())
+  if (found.kind === 'token' && found.row.grant !== null) {
+    const instead = found.value === null ? 'there is no token in store' : 'its token serves'
+    return {
+      finding: skipped(`The refresh of ${found.row.key} is configured by itself: ${instead}`),
+      result: found.value,
+    }
+  }
   if (route.credential.kind === 'material') {
     const key = provider.material.get(route.credential.key) ?? null
     return { finding: skipped('A static key: there is nothing to mint'), result: key }
   }
   if (grant?.kind === 'request' && grant.singleUse !== null) {
-    const rows = await deps.store.listCredentials(provider.id)
     const row = rows.find(one => one.key === type.tokenKey)
     const token = row === undefined ? null : usableToken(row, deps.clock.nowMs())
     const instead = token === null ? 'and there is no token in store' : 'the token in store serves'

@@ -32,14 +32,14 @@ export function checkConfiguration(
   const isMinted =
     !isConfigured(type, rows) &&
     orBare(type, checked, () => type.grant(provider, clock.nowMs(), rules)) !== null
-  if (type.hasNoRoute !== true) {
+  if (type.servesRoute?.(provider) ?? true) {
     orBare(type, checked, () => type.route(withConfigured(provider, rows), ANY_MODEL, rules))
   }
   return isMinted
 }
 
 /** Whether a person configured how the provider's token is minted. */
-function isConfigured(type: ProviderType, rows: readonly Credential[]): boolean {
+export function isConfigured(type: ProviderType, rows: readonly Credential[]): boolean {
   const configured = rows.filter(row => row.grant !== null).flatMap(outputKeys)
   return tokenKeys(type).some(key => configured.includes(key))
 }

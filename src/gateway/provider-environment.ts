@@ -148,7 +148,7 @@ async function readBrings({ store, rules }: KeyDeps, provider: ProviderRecord): 
   const rows = await store.listCredentials(provider.id)
   const type = await typeOf(store, provider).catch(orNull)
   if (type === null) return NOTHING
-  if (type.hasNoRoute === true) return described(store, provider, rows)
+  if (type.servesRoute?.(provider) === false) return described(store, provider, rows)
   const route = attempt(() => type.route(withConfigured(provider, rows), ANY_MODEL, rules))
   // Keys that sign requests are no variable: only a router can use them.
   if (route === null || route.shape.auth.kind === 'sigv4') return NOTHING

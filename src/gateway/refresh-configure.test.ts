@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { refusal, startTestGateway, type TestGateway, until } from '../../test/support/gateway.ts'
-import { callUnary } from '../wire/client.ts'
+import { callUnary, type GatewayChannel } from '../wire/client.ts'
+import { Doctor } from '../wire/gen/openshell/doctor/v1/doctor_pb.ts'
 import { Inference } from '../wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../wire/gen/openshell/v1/openshell_pb.ts'
 import {
@@ -91,6 +92,8 @@ const statusOf = async (provider: string, credentialKey = '') => {
 }
 const rotate = async (provider: string, credentialKey = '') =>
   (await world.call(method.rotateProviderCredential, { provider, credentialKey })).status
+const bundleOf = (channel: GatewayChannel) =>
+  callUnary(channel, Inference.method.getInferenceBundle, {}, { timeoutMs: 9_000 })
 const client = () => {
   const { clientId, clientSecret, refreshToken } = world.lab.registerOauthClient({ method: 'post' })
   return {
@@ -133,8 +136,7 @@ test('a rotated refresh token takes the place of the old one, again and again', 
   })
   const first = await rotate('rotating', 'ACME_TOKEN')
   assert.equal(first?.status, 'refreshed')
-  const rows = await world.store.listCredentials(first?.providerId ?? '')
-  const [row] = rows
+  const [row] = await world.store.listCredentials(first?.providerId ?? '')
   assert.ok(row?.grant !== null && row?.grant !== undefined)
   // The forced refresh is over its floor as soon as the clock says so; here the row is made due.
   const due = await world.store.saveCredential({ ...row, dueAtMs: Date.now() }, null)
@@ -312,12 +314,7 @@ test('a route sends what was configured, and says so when there is nothing yet',
   await rotate('served', 'ACME_CLIENT_TOKEN')
   await set()
   const { channel } = await world.sandbox('reader')
-  const bundle = await callUnary(
-    channel,
-    Inference.method.getInferenceBundle,
-    {},
-    { timeoutMs: 9_000 },
-  )
+  const bundle = await bundleOf(channel)
   const [route] = bundle.routes
   const issued = world.lab.tokens().map(one => one.value.reveal())
   assert.ok(route !== undefined && issued.includes(route.apiKey), 'a token of the lab')
@@ -325,29 +322,70 @@ test('a route sends what was configured, and says so when there is nothing yet',
   assert.ok(route.expiresAtMs > BigInt(Date.now()))
 })
 
-test('Vertex takes a configured token under each of its names', async () => {
-  await world.call(method.createProvider, {
-    provider: {
-      metadata: { name: 'adc' },
-      type: 'google-vertex-ai',
-      config: { VERTEX_AI_PROJECT_ID: 'demo-project', VERTEX_AI_REGION: 'us-east1' },
-    },
+test('the doctor probes with a configured token, and mints none', async () => {
+  const { steps } = await world.call(Doctor.method.checkProvider, {
+    provider: 'served',
+    modelId: 'gpt-4o',
   })
-  const status = await configure('adc', {
-    credentialKey: 'GOOGLE_VERTEX_AI_TOKEN',
+  assert.deepEqual(
+    steps.map(one => [one.name, one.outcome]),
+    [
+      ['decode', 'ok'],
+      ['resolve', 'ok'],
+      ['mint', 'skipped'],
+      ['probe', 'ok'],
+    ],
+  )
+  assert.match(steps[2]?.message ?? '', /ACME_CLIENT_TOKEN is configured by itself: its token/)
+})
+
+test('a described type that could serve models is of use without an address, too', async () => {
+  await world.call(method.createProvider, {
+    provider: { metadata: { name: 'idle' }, type: 'acme' },
+  })
+  const route = { providerName: 'idle', modelId: 'm', noVerify: true }
+  const set = world.call(Inference.method.setInferenceRoute, route)
+  await assert.rejects(set, refusal('invalid_config', /BASE_URL/))
+})
+
+test('Vertex takes a configured token under each of its names', async () => {
+  const { client_email, private_key } = JSON.parse(world.lab.serviceAccountKey())
+  const account = {
+    strategy: Strategy.GOOGLE_SERVICE_ACCOUNT_JWT,
+    material: { client_email, private_key },
+  }
+  const signIn = {
     strategy: Strategy.OAUTH2_REFRESH_TOKEN,
     material: { client_id: 'id', client_secret: 'secret', refresh_token: 'token' },
-  })
-  assert.equal(status.strategy, Strategy.OAUTH2_REFRESH_TOKEN)
-  await world.call(Inference.method.setInferenceRoute, {
-    providerName: 'adc',
-    modelId: 'claude-3-7-sonnet',
-    routeName: 'sandbox-system',
-    noVerify: true,
-  })
-  const missing = world.call(method.configureProviderRefresh, {
-    provider: 'adc',
-    credentialKey: 'VERTEX_AI_TOKEN',
+  }
+  const { channel } = await world.sandbox('vertex')
+  for (const [key, configuration] of [
+    ['GOOGLE_VERTEX_AI_SERVICE_ACCOUNT_TOKEN', account],
+    ['VERTEX_AI_SERVICE_ACCOUNT_TOKEN', account],
+    ['GOOGLE_VERTEX_AI_TOKEN', signIn],
+    ['VERTEX_AI_TOKEN', signIn],
+  ] as const) {
+    const name = key.toLowerCase()
+    // A token that lives, so that nobody is asked for another while the test runs.
+    await world.call(method.createProvider, {
+      provider: {
+        ...{ metadata: { name }, type: 'google-vertex-ai', credentials: { [key]: `of-${name}` } },
+        config: { VERTEX_AI_PROJECT_ID: 'demo-project', VERTEX_AI_REGION: 'us-east1' },
+      },
+    })
+    const expiresAtMs = BigInt(Date.now() + 3_600_000)
+    const status = await configure(name, { ...configuration, credentialKey: key, expiresAtMs })
+    assert.equal(status.strategy, configuration.strategy)
+    await world.call(Inference.method.setInferenceRoute, {
+      ...{ providerName: name, modelId: 'claude-3-7-sonnet', routeName: 'sandbox-system' },
+      noVerify: true,
+    })
+    const bundle = await bundleOf(channel)
+    const route = bundle.routes.find(one => one.name === 'sandbox-system')
+    assert.deepEqual([route?.apiKey, route?.expiresAtMs], [`of-${name}`, expiresAtMs])
+  }
+  const missing = configure('vertex_ai_token', {
+    credentialKey: 'GOOGLE_VERTEX_AI_TOKEN',
     strategy: Strategy.OAUTH2_REFRESH_TOKEN,
     material: { client_id: 'id', refresh_token: 'token' },
   })

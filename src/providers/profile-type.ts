@@ -31,12 +31,12 @@ export function profileType(
     credentialKeys: profile.credentials.flatMap(({ envVars, description }) =>
       envVars.map(name => ({ name, aliases: [], description })),
     ),
-    configKeys: hasRoute ? generic.configKeys : [],
+    configKeys: hasRoute ? generic.configKeys.map(key => ({ ...key, isRequired: false })) : [],
     example: '',
     tokenKey: '',
     strategyOf: () => '',
     grant: () => null,
-    hasNoRoute: !hasRoute,
+    servesRoute: provider => hasRoute && provider.config.has('BASE_URL'),
     route: hasRoute ? generic.route : () => noRoute(profile.id),
   }
 }

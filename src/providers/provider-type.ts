@@ -100,8 +100,11 @@ export interface ProviderType {
     provider: ProviderRecord,
     rules: ProviderRules,
   ) => ReadonlyMap<string, string>
-  /** Whether `route` always throws, because providers of this type serve sandboxes alone. */
-  readonly hasNoRoute?: boolean
+  /**
+   * Whether a provider can serve a route at all; where not, `route` throws, and its credentials are for
+   * sandboxes alone. Absent where every provider of the type can.
+   */
+  readonly servesRoute?: (provider: ProviderRecord) => boolean
   /**
    * Keys under which a provider's token may stand besides `tokenKey`, the first first: a person may
    * configure its refresh under any of them.
