@@ -122,10 +122,10 @@ test('a store that hangs until a token has died brings no bundle with it', async
   const first = world.cache.current('w')
   gates[0]?.resolve(bundleOf([routeOf({ expiresAtMs })]))
   assert.equal((await first).routes.length, 1)
-  world.cache.invalidate('w')
   await world.clock.advance(9_999)
+  world.cache.invalidate('w')
   const second = world.cache.current('w')
-  await world.clock.advance(5_000)
+  await world.clock.advance(2_000)
   gates[1]?.reject(new AppError('store_unavailable', 'Cannot use the database'))
   await assert.rejects(second, /Cannot use the database/)
   // Another time it answers, with what it read before the token died.
@@ -134,4 +134,34 @@ test('a store that hangs until a token has died brings no bundle with it', async
   while (gates.length < 4) await turn()
   gates[3]?.resolve(bundleOf([]))
   assert.equal((await third).routes.length, 0)
+})
+
+test('a store that hangs holds up neither a poll nor the next build', async () => {
+  let isHanging = false
+  let generation = 1
+  const world = createWorld(async () => {
+    if (isHanging) await new Promise<never>(() => undefined)
+    return bundleOf([routeOf({ generation })])
+  })
+  await world.cache.current('w')
+  isHanging = true
+  generation = 2
+  world.cache.invalidate('w')
+  let answered = ''
+  const polled = world.cache.current('w').then(({ revision }) => {
+    answered = revision
+  })
+  await world.clock.advance(999)
+  assert.equal(answered, '')
+  await world.clock.advance(1)
+  await polled
+  assert.equal(answered, 'r1', 'what stands is answered after a second')
+  isHanging = false
+  const stop = new AbortController()
+  const running = world.cache.run(stop.signal)
+  await world.clock.advance(4_000)
+  assert.deepEqual(world.changes, ['r1', 'r2'], 'the next build does not wait for the first')
+  stop.abort()
+  await world.clock.advance(60_000)
+  await running
 })

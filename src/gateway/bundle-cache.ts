@@ -8,6 +8,9 @@ const REBUILD_MS = 1_000
 
 const IDLE_MS = 60_000
 
+/** A bundle is made of a handful of rows; whatever takes longer to read them will not come. */
+const BUILD_MS_MAX = 3_000
+
 /** How long the store may take before the bundle that stands is answered, as long as its tokens live. */
 const PATIENCE_MS = 1_000
 
@@ -151,10 +154,27 @@ function mayName({ bundle, isDirty, building }: Slot, providerName: string): boo
   return [...bundle.routes, ...bundle.failures].some(one => one.providerName === providerName)
 }
 
+/**
+ * A connection that died without a word keeps a question for long; the next try asks over another.
+ *
+ * @throws AppError `store_unavailable`.
+ */
+function inTime(clock: Clock, building: Promise<Bundle>): Promise<Bundle> {
+  const over = new AbortController()
+  const limit = clock.sleep(BUILD_MS_MAX, over.signal).then((): Promise<Bundle> => {
+    if (over.signal.aborted) return building
+    throw new AppError(
+      'store_unavailable',
+      'The database did not tell in time what a bundle is made of',
+    )
+  })
+  return Promise.race([building, limit]).finally(() => over.abort())
+}
+
 async function rebuild(deps: CacheDeps, workspace: string, slot: Slot): Promise<Bundle> {
   for (;;) {
     slot.isDirty = false
-    const built = await deps.build(workspace)
+    const built = await inTime(deps.clock, deps.build(workspace))
     const endsAtMs = Math.min(...built.routes.map(route => route.expiresAtMs ?? Infinity))
     // A store that is slow may take longer for one route than the token of another lives.
     if (endsAtMs <= deps.clock.nowMs()) continue
