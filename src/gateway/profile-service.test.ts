@@ -213,6 +213,11 @@ test('a workspace’s own profile hides the one of all workspaces, and is nobody
     provider: { metadata: { name: 'p' }, type: 'shared', profileWorkspace: 'team' },
   })
   await assert.rejects(moved, refusal('invalid_argument', /workspace "team"/))
+  const made = await world.call(method.createProvider, {
+    provider: { metadata: { name: 'of-team' }, type: 'shared' },
+    workspace: 'team',
+  })
+  assert.equal(made.provider?.profileWorkspace, 'team')
 })
 
 test('a profile is deleted once, a built-in one never', async () => {

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import type { ProfileRecord } from '../core/provider.ts'
+import type { ProfileRecord, ProviderRecord } from '../core/provider.ts'
 import { BUILTIN_PROFILES } from '../providers/builtin-profiles.ts'
 import type { ProviderType } from '../providers/provider-type.ts'
 import { knownProviderType, providerTypes } from '../providers/registry.ts'
@@ -36,6 +36,16 @@ export async function readProfile(
   const known = knownProviderType(id)
   if (known !== null) return builtinProfiles.find(one => one.id === known.type) ?? null
   const record = await findProfile(store, id.trim().toLowerCase(), workspace)
+  return record === null ? null : profileOfRecord(record)
+}
+
+/** The profile that a provider's type is of; null when it is gone. */
+export async function profileOfProvider(
+  store: Store,
+  { type, profileWorkspace }: Pick<ProviderRecord, 'type' | 'profileWorkspace'>,
+): Promise<ProviderProfile | null> {
+  if (knownProviderType(type) !== null) return readProfile(store, type, '')
+  const record = await store.getProfile(profileWorkspace, type)
   return record === null ? null : profileOfRecord(record)
 }
 

@@ -8,7 +8,7 @@ import type { Secret } from '../core/secret.ts'
 import type { ProviderRules } from '../providers/provider-type.ts'
 import type { Store } from '../store/store.ts'
 import type { Clock } from '../system/clock.ts'
-import { readProfile } from './profiles.ts'
+import { profileOfProvider } from './profiles.ts'
 import { typeOf } from './provider-types.ts'
 import { withConfigured } from './route-credential.ts'
 
@@ -170,8 +170,7 @@ async function described(
   provider: ProviderRecord,
   rows: readonly Credential[],
 ): Promise<Brings> {
-  const place = provider.profileWorkspace || provider.workspace
-  const profile = await readProfile(store, provider.type, place)
+  const profile = await profileOfProvider(store, provider)
   const configured = new Set(rows.flatMap(outputKeys))
   const taken = profile?.credentials.filter(one => one.authStyle !== '') ?? []
   return {

@@ -13,7 +13,7 @@ import type { Random } from '../system/random.ts'
 import type { ProviderProfile } from '../wire/gen/openshell/v1/profile_pb.ts'
 import type { ConfigureProviderRefreshRequest } from '../wire/gen/openshell/v1/refresh_pb.ts'
 import { URL_MATERIAL } from './profile-check.ts'
-import { credentialOf, readProfile } from './profiles.ts'
+import { credentialOf, profileOfProvider } from './profiles.ts'
 import { refuseCollisionsOf } from './provider-environment.ts'
 import { strategyFromWire, strategyToWire } from './refresh-strategy.ts'
 import { checkMaterial } from './validate.ts'
@@ -57,11 +57,7 @@ export async function configureRefresh(
   request: ConfigureProviderRefreshRequest,
 ): Promise<Credential> {
   const key = checkKey(request.credentialKey)
-  const profile = await readProfile(
-    deps.store,
-    provider.type,
-    provider.profileWorkspace || provider.workspace,
-  )
+  const profile = await profileOfProvider(deps.store, provider)
   const grant = grantOf(deps, profile, request)
   const rows = await deps.store.listCredentials(provider.id)
   refuseCollision(rows, { key, grant })
