@@ -12,10 +12,12 @@ function world(offsetMs: number) {
   let aheadMs = machine.nowMs() - machine.monotonicMs() + offsetMs
   let isAway = false
   let tripMs = 0
+  let nextMs: number[] = []
   const clock = createDatabaseClock(machine, async () => {
     if (isAway) throw new AppError('store_unavailable', 'Away')
     const saidMs = machine.monotonicMs() + aheadMs
-    if (tripMs > 0) await machine.advance(tripMs)
+    const spanMs = nextMs.shift() ?? tripMs
+    if (spanMs > 0) await machine.advance(spanMs)
     return saidMs
   })
   return {
@@ -29,6 +31,10 @@ function world(offsetMs: number) {
     },
     trip(ms: number) {
       tripMs = ms
+    },
+    /** The next answers take as long as that. */
+    trips(...ms: number[]) {
+      nextMs = ms
     },
   }
 }
@@ -100,4 +106,11 @@ test('an answer that was long on its way moves nothing, if there was a better on
   await clock.sample()
   assert.equal(clock.nowMs(), databaseMs())
   assert.equal(clock.monotonicMs(), machine.monotonicMs())
+})
+
+test('an answer of a database that hung is not believed, where the next comes at once', async () => {
+  const { clock, databaseMs, trips } = world(0)
+  trips(8_000, 8_000, 20)
+  await clock.sample()
+  assert.equal(clock.nowMs(), databaseMs() - 10)
 })

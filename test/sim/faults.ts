@@ -58,14 +58,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     return cutWire(world, chance, { between, scope: machine.name })
   },
   slowNetwork({ network }, chance) {
-    network.lateness = chance.pick([0, 0.05, 0.5])
-    network.loss = chance.pick([0, 0.02, 0.2])
-    network.doubling = chance.pick([0, 0.3])
-    const end = () => {
-      network.lateness = 0
-      network.loss = 0
-      network.doubling = 0
-    }
+    const end = network.spoil({
+      lateness: chance.pick([0, 0.05, 0.5]),
+      loss: chance.pick([0, 0.02, 0.2]),
+      doubling: chance.pick([0, 0.3]),
+    })
     return { scopes: ['network'], forMs: chance.spanMs(1_000, 10 * MINUTE_MS), end }
   },
   gatewayKilled(world, chance) {

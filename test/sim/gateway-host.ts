@@ -1,17 +1,16 @@
 import { rmSync } from 'node:fs'
 import { AppError } from '../../src/core/errors.ts'
-import { Secret } from '../../src/core/secret.ts'
 import { createAudit } from '../../src/gateway/audit.ts'
 import { composeGateway } from '../../src/gateway/compose.ts'
-import type { Identity } from '../../src/gateway/identity.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Clock } from '../../src/system/clock.ts'
-import type { Log, LogFields } from '../../src/system/log.ts'
+import type { Log } from '../../src/system/log.ts'
 import type { Chance } from './chance.ts'
 import type { DatabaseHost } from './database-host.ts'
 import type { Ledger } from './ledger.ts'
 import { type Life, type Machine, never } from './machine.ts'
+import { noFiles, noPrograms, noVitals, pretendIdentity, watchfulLog } from './outside.ts'
 import { openRemoteStore } from './remote-store.ts'
 import { RpcTable } from './rpc-table.ts'
 import { turn } from './schedule.ts'
@@ -23,6 +22,12 @@ const RESTART_MS = 1_000
 
 /** More calls to the store in one instant than all that could be due at once. */
 const CALLS_MAX = 5_000
+
+/** A question to the database that hangs is given up, and what it was for is tried again. */
+const HANGING_MS = 15_000
+
+/** A clock that was wrong for a reason is put right by then. */
+const CLOCK_MS = 60_000
 
 /** How the gateway's disk fares. */
 export type DiskMood =
@@ -119,7 +124,12 @@ export class GatewayHost {
   /** When its disk, or its way to the database, was last in trouble, in true time. */
   get storeTroubleAtMs(): number {
     const { database } = this.#deps
-    if (database !== null) return database.troubleAtMs(this.machine)
+    const { machine } = this
+    if (database !== null) {
+      const troubleAtMs = Math.max(database.troubleAtMs(machine), this.#deps.network.troubleAtMs)
+      // What hangs is given up after a while, and then tried again.
+      return Math.max(troubleAtMs + HANGING_MS, machine.disturbedAtMs)
+    }
     return this.#disk === 'well' ? this.#diskTroubleAtMs : this.machine.schedule.nowMs
   }
 
@@ -176,6 +186,7 @@ export class GatewayHost {
     this.#note('starts')
     const started = this.#open(life).then(opened => {
       life.judgesBy = opened.clock
+      life.troubleAtMs = () => Math.max(this.storeTroubleAtMs, this.machine.disturbedAtMs)
       return life.while(this.#compose(life, opened))
     })
     started
@@ -203,7 +214,8 @@ export class GatewayHost {
       this.#step()
       return life.isAlive && !this.#isSpinning()
     }
-    const deps = { database, random: chance, masterKey, ledger, name, step }
+    const onRenewal = (): void => this.#checkRenewal()
+    const deps = { database, random: chance, masterKey, ledger, name, step, onRenewal }
     const { store, clock } = await this.#atOnce(openRemoteStore(deps, life))
     // As a gateway at a server does it: it does not begin before it knows what time it is.
     await clock.sample()
@@ -270,6 +282,16 @@ export class GatewayHost {
   #note(what: string): void {
     this.disturbedAtMs = this.machine.schedule.nowMs
     this.#deps.ledger.trace.note(`${this.machine.name} ${what}`)
+  }
+
+  /** A gateway whose clock was never wrong has no reason to mint everything anew. */
+  #checkRenewal(): void {
+    const { ledger } = this.#deps
+    const { schedule, name } = this.machine
+    ledger.trace.note(`${name} renews all`)
+    ledger.renewedAtMs = schedule.nowMs
+    if (schedule.nowMs - this.storeTroubleAtMs <= CLOCK_MS) return
+    ledger.violate('each mint has a reason', `${name} renews all, though its clock was right`)
   }
 
   #step(): void {
@@ -349,38 +371,3 @@ async function makeWorkspaces(store: Store, names: readonly string[]): Promise<v
     })
   }
 }
-
-/** Tokens are what they say: `admin`, or a sandbox's id. Signing has its own tests. */
-function pretendIdentity({ sandboxes }: Ledger): Identity {
-  return {
-    issueSandboxToken: async sandbox => new Secret(sandbox.id),
-    async authenticate(authorization) {
-      const token = (authorization ?? '').replace('Bearer ', '')
-      if (token === 'admin') return { kind: 'admin', isLocalDev: false }
-      const sandbox = sandboxes.get(token)
-      if (sandbox !== undefined) return { kind: 'sandbox', sandbox }
-      throw new AppError('not_found', 'The sandbox of this token was deleted')
-    },
-    forget: () => {},
-  }
-}
-
-/** A log in which nobody may speak of a programmer's error. */
-export function watchfulLog(ledger: Ledger): Log {
-  const watch = (event: string, fields: LogFields = {}): void => {
-    const { error } = fields
-    if (error === undefined || error instanceof AppError) return
-    const text = error instanceof Error ? error.stack : String(error)
-    ledger.violate('nothing breaks inside', `${event}: ${text}`)
-  }
-  return { debug: watch, info: watch, warn: watch, error: watch }
-}
-
-const noFiles = {
-  realPath: () => Promise.reject(new Error('No files here')),
-  read: () => Promise.reject(new Error('No files here')),
-}
-
-const noPrograms = () => Promise.reject(new Error('No programs here'))
-
-const noVitals = { residentBytes: () => 0, cpuSeconds: () => 0, loopDelayP99Seconds: () => 0 }

@@ -12,9 +12,12 @@ export type Invariant =
   | 'only a token of the provider is sent to its vendor'
   | 'each mint has a reason'
   | 'one mint at a time'
+  | 'one mint for an expiry'
+  | 'who lost its claim writes nothing'
   | 'the vendor is left in peace'
   | 'a permanent refusal ends the attempts'
   | 'no refresh token is spent beyond the rule'
+  | 'no refresh token is spent without a record'
   | 'a deleted provider never returns'
   | 'the newest generation wins'
   | 'what is acknowledged is served'
@@ -103,6 +106,8 @@ export class Ledger {
   readonly sandboxes = new Map<string, SandboxRecord>()
   /** By how much the clocks by which gateways judge have been apart without a fault of theirs. */
   disagreementMs = 0
+  /** When a gateway that shares its database last made all credentials due, in true time. */
+  renewedAtMs = Number.NEGATIVE_INFINITY
   readonly #nowMs: () => number
   readonly #dealings = new Map<Account, Dealings>()
   readonly #tokens = new Map<string, VendorToken>()
@@ -113,6 +118,8 @@ export class Ledger {
   readonly #opened = new Map<number, Account>()
   readonly #deleted = new Map<Account, number>()
   readonly #commits = new Map<string, number>()
+  /** The newest version of each provider's credential that anyone has claimed or written. */
+  readonly #versions = new Map<string, number>()
   readonly #routes = new Map<string, readonly InferenceRoute[]>()
   readonly #routesAtMs = new Map<string, number>()
   #lastDeletionMs = 0
@@ -204,12 +211,14 @@ export class Ledger {
     return this.#routesAtMs.get(workspace) ?? 0
   }
 
-  routesChanged(now: {
-    readonly workspace: string
-    readonly routes: readonly InferenceRoute[]
-  }): void {
-    this.#routes.set(now.workspace, now.routes)
-    this.#routesAtMs.set(now.workspace, this.#nowMs())
+  /** What the store holds of a route after a write; null when it is gone. */
+  routeChanged(
+    workspace: string,
+    { name, now }: { readonly name: string; readonly now: InferenceRoute | null },
+  ): void {
+    const others = this.routesOf(workspace).filter(one => one.name !== name)
+    this.#routes.set(workspace, now === null ? others : [...others, now])
+    this.#routesAtMs.set(workspace, this.#nowMs())
   }
 
   /** A customer has opened an account at a vendor. */
@@ -235,6 +244,18 @@ export class Ledger {
       if (record.workspace === workspace && record.name === name) return standing
     }
     return undefined
+  }
+
+  /** A credential was claimed or written, over the version that its writer had read. */
+  versioned(written: Credential, over: number | null): void {
+    const { providerId, key, version } = written
+    const place = `${providerId} ${key}`
+    const newest = this.#versions.get(place) ?? 0
+    if (over !== null && over < newest) {
+      const what = `version ${over} of ${place} was written over, though ${newest} was there`
+      this.violate('who lost its claim writes nothing', what)
+    }
+    this.#versions.set(place, Math.max(newest, version))
   }
 
   /** What the store holds of a provider after a write; null when it is gone. */

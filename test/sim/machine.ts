@@ -135,6 +135,8 @@ export class Life implements Clock {
   readonly machine: Machine
   /** The clock by which it judges tokens: the machine's, or one that it shares with others. */
   judgesBy: Clock = this
+  /** When what it needs to store a token was last in trouble, in true time. */
+  troubleAtMs: () => number = () => this.machine.disturbedAtMs
   readonly #sleeping = new Set<Sleeper>()
   readonly #onDeath = new Set<() => void>()
   #isAlive = true

@@ -37,6 +37,8 @@ export function beginAsking(
   const asking: Asking = { dealings, version, order: dealings.order, ...sent }
   checkAlone(ledger, asking)
   if (dealings.commands.size === 0) {
+    checkOnce(ledger, asking)
+    checkRecord(ledger, asking, standing)
     if (standing === undefined) checkDeleted(ledger, asking)
     else if (!isHelped(asking)) checkReason(ledger, asking, standing)
     checkRefused(ledger, asking, standing)
@@ -101,6 +103,34 @@ function checkAlone(ledger: Ledger, asking: Asking): void {
   }
 }
 
+/**
+ * A token that was obtained is stored before another is asked for, unless whoever had it died, stood
+ * still or could not reach the store: then another takes over.
+ */
+function checkOnce(ledger: Ledger, { dealings, version, life, atMs }: Asking): void {
+  const { heard, account } = dealings
+  if (heard === null || heard.means !== 'token' || heard.isCommitted) return
+  // A refusal that was reported meanwhile makes it worthless.
+  if (heard.version !== version || dealings.reported !== null || !heard.life.isAlive) return
+  if (heard.life.troubleAtMs() >= heard.atMs - DEADLINE_MS) return
+  const who = `${life.machine.name} asked for a token of account ${account.id} at ${atMs}`
+  const what = `${who}, before ${heard.life.machine.name} had stored what it got at ${heard.atMs}`
+  ledger.violate('one mint for an expiry', what)
+}
+
+/** Whoever finds a refresh token must be able to tell that it may be spent. */
+function checkRecord(
+  ledger: Ledger,
+  { dealings: { account }, life }: Asking,
+  standing: Standing | undefined,
+): void {
+  const credential = standing?.credential ?? null
+  if (account.kind !== 'family' || credential === null) return
+  if (credential.spends > 0 || credential.candidateSpends > 0) return
+  const what = `${life.machine.name} spends one of account ${account.id}, and nobody would know`
+  ledger.violate('no refresh token is spent without a record', what)
+}
+
 /** What was under way when the provider was changed or deleted may still be helped along. */
 function isHelped({ dealings, life, version }: Asking): boolean {
   return [...dealings.underWay].some(other => other.life === life && other.version !== version)
@@ -143,9 +173,9 @@ function checkReason(
   if (record.candidate !== null || credential.failure !== null) return
   const wallMs = life.judgesBy.nowMs()
   const lifeMs = token.expiresAtMs - token.issuedAtMs
-  if (wallMs >= token.issuedAtMs + dueAfterMs(ledger, dealings, token.value.reveal(), lifeMs))
-    return
-  if (life.machine.setBackAtMs >= mintedAtMs - NOTICE_MS) return
+  const dueAfter = dueAfterMs(ledger, dealings, token.value.reveal(), lifeMs)
+  if (wallMs >= token.issuedAtMs + dueAfter - ledger.disagreementMs) return
+  if (Math.max(life.machine.setBackAtMs, ledger.renewedAtMs) >= mintedAtMs - NOTICE_MS) return
   // The one retry after a complaint about our clock or our input.
   const { heard } = dealings
   if (heard !== null && !heard.isCommitted && (heard.means === 'C' || heard.means === 'S')) return
@@ -193,7 +223,7 @@ function checkPeace(
   if ((standing?.credential?.token?.issuedAtMs ?? 0) > life.judgesBy.nowMs()) return
   const peaceMs = peaceAfterMs(dealings, heard, standing)
   const passedMs = life.judgesBy.nowMs() - heard.wallMs
-  if (passedMs >= peaceMs - SLACK_MS) return
+  if (passedMs >= peaceMs - SLACK_MS - ledger.disagreementMs) return
   ledger.violate(
     'the vendor is left in peace',
     `account ${account.id} was asked ${passedMs} ms after ${heard.means}, ${peaceMs} ms were due`,

@@ -12,6 +12,18 @@ export type Cut =
 /** What becomes of what is sent. */
 export type Sending = 'sent' | 'refused' | 'lost'
 
+/** How likely what is sent fares badly. */
+interface NetworkWeather {
+  /** A message takes up to 3 s more. */
+  readonly lateness: number
+  /** A message is lost. */
+  readonly loss: number
+  /** A call that may come twice does. */
+  readonly doubling: number
+}
+
+const FINE: NetworkWeather = { lateness: 0, loss: 0, doubling: 0 }
+
 /** The wires between the machines: they delay, reorder, lose, double and break. */
 export class Network {
   readonly #schedule: Schedule
@@ -20,21 +32,31 @@ export class Network {
   readonly #onCut = new Set<(one: Machine, other: Machine, cut: Cut) => void>()
   /** The usual way takes 1 to this many milliseconds. */
   latencyMs = 20
-  /** How likely a message takes up to 3 s more. */
-  lateness = 0
-  /** How likely a message is lost. */
-  loss = 0
-  /** How likely a call that may come twice does. */
-  doubling = 0
+  #weather: NetworkWeather = FINE
+  #troubleAtMs = Number.NEGATIVE_INFINITY
 
   constructor(schedule: Schedule, chance: Chance) {
     this.#schedule = schedule
     this.#chance = chance
   }
 
+  /** Spoils all wires; the answer mends them. */
+  spoil(weather: NetworkWeather): () => void {
+    this.#weather = weather
+    return () => {
+      this.#weather = FINE
+      this.#troubleAtMs = this.#schedule.nowMs
+    }
+  }
+
+  /** When all wires were last spoilt, in true time; now, while they are. */
+  get troubleAtMs(): number {
+    return this.#weather === FINE ? this.#troubleAtMs : this.#schedule.nowMs
+  }
+
   /** Whether a call that may come twice comes twice. */
   isDoubled(): boolean {
-    return this.#chance.happens(this.doubling)
+    return this.#chance.happens(this.#weather.doubling)
   }
 
   cut(one: Machine, other: Machine, cut: Cut): void {
@@ -65,7 +87,7 @@ export class Network {
   send(from: Machine, to: Machine, deliver: () => void): Sending {
     const cut = this.cutOf(from, to)
     if (cut === 'refused') return 'refused'
-    if (cut === 'silent' || this.#chance.happens(this.loss)) return 'lost'
+    if (cut === 'silent' || this.#chance.happens(this.#weather.loss)) return 'lost'
     this.#schedule.after(this.spanMs(), () => to.receive(deliver))
     return 'sent'
   }
@@ -73,7 +95,9 @@ export class Network {
   /** How long the next message takes. */
   spanMs(): number {
     const usualMs = this.#chance.whole(1, this.latencyMs)
-    return this.#chance.happens(this.lateness) ? usualMs + this.#chance.whole(1, 3_000) : usualMs
+    return this.#chance.happens(this.#weather.lateness)
+      ? usualMs + this.#chance.whole(1, 3_000)
+      : usualMs
   }
 }
 

@@ -7,7 +7,7 @@ import { type DatabaseHost, unavailable } from './database-host.ts'
 import type { Ledger } from './ledger.ts'
 import { type Life, never } from './machine.ts'
 import { turn } from './schedule.ts'
-import { guardStore, observedStore, type StoreCall } from './store-guard.ts'
+import { guardStore, idIn, observedStore, type StoreCall } from './store-guard.ts'
 
 /** What a process needs to reach a database. */
 export interface RemoteStoreDeps {
@@ -19,6 +19,8 @@ export interface RemoteStoreDeps {
   readonly name: string
   /** Called before each call and after it; whether the process goes on. */
   readonly step: () => boolean
+  /** Called when it makes all credentials due, because it thinks that its clock was set back. */
+  readonly onRenewal: () => void
 }
 
 /** A store over the network, and the time that all who use it share. */
@@ -61,20 +63,28 @@ export async function openRemoteStore(deps: RemoteStoreDeps, life: Life): Promis
     ...guarded,
     // That one asks by itself, over a connection of its own.
     followChanges: inner.followChanges,
+    isShared: true,
   }
   return { store, clock }
 }
 
 async function ask(
-  { database, name, step }: RemoteStoreDeps,
+  { database, name, step, onRenewal }: RemoteStoreDeps,
   life: Life,
-  { method, about, isWrite, work }: StoreCall,
+  { method, args, isWrite, work }: StoreCall,
 ): Promise<unknown> {
   if (!step()) return never()
+  if (method === 'renewMisdated' && isOfAll(args)) onRenewal()
   const isClock = method === 'readClock'
   const answer = await database.ask<unknown>(life, {
     work: isClock ? async () => database.machine.nowMs() : work,
-    ...{ isWrite, about, by: name },
+    ...{ isWrite, about: idIn(args), by: name },
   })
   return step() ? answer : never()
+}
+
+function isOfAll([, which]: readonly unknown[]): boolean {
+  return (
+    typeof which === 'object' && which !== null && 'futureMs' in which && which.futureMs === null
+  )
 }

@@ -4,8 +4,7 @@ import type { Ledger } from './ledger.ts'
 /** A call to the store that is about to be made. */
 export interface StoreCall {
   readonly method: string
-  /** The id of the provider or sandbox that is written; '' where that is not told by the call. */
-  readonly about: string
+  readonly args: readonly unknown[]
   readonly isWrite: boolean
   readonly work: () => Promise<unknown>
 }
@@ -22,13 +21,14 @@ export function guardStore(store: Store, around: (call: StoreCall) => Promise<un
       const isWrite = WRITES.test(name)
       return (...args: unknown[]) => {
         const work = async (): Promise<unknown> => Reflect.apply(method, target, args)
-        return around({ method: name, about: idIn(args[0]), isWrite, work })
+        return around({ method: name, args, isWrite, work })
       }
     },
   })
 }
 
-function idIn(written: unknown): string {
+/** The id of the provider or sandbox that a call writes; '' where the call does not tell. */
+export function idIn([written]: readonly unknown[]): string {
   if (typeof written !== 'object' || written === null) return ''
   const id = 'providerId' in written ? written.providerId : 'id' in written ? written.id : ''
   return String(id)
@@ -49,10 +49,6 @@ export function observedStore(
       const [credential = null] = await store.listCredentials(id)
       if (record !== null) ledger.committed(id, { record, credential })
     })
-  const routes = (workspace: string): Promise<void> =>
-    quietly(async () =>
-      ledger.routesChanged({ workspace, routes: await store.listRoutes(workspace) }),
-    )
   const note = (name: string, isDone: boolean): void =>
     ledger.trace.note(`store ${name}${isDone ? '' : ' loses'}`)
   return {
@@ -83,11 +79,19 @@ export function observedStore(
     async claimDue(claim, limit) {
       const claimed = await store.claimDue(claim, limit)
       note(`claimDue ${claimed.length}`, true)
+      for (const one of claimed) ledger.versioned(one, null)
+      return claimed
+    },
+    async claimCredential(claim, credential) {
+      const claimed = await store.claimCredential(claim, credential)
+      note('claimCredential', claimed !== null)
+      if (claimed !== null) ledger.versioned(claimed, credential.version)
       return claimed
     },
     async saveCredential(credential, change) {
       const saved = await store.saveCredential(credential, change)
       note('saveCredential', saved !== null)
+      if (saved !== null) ledger.versioned(saved, credential.version)
       const standing = ledger.standing.get(credential.providerId)
       // What was rotated is stored even when the race is lost.
       if (change !== null) await read(credential.providerId)
@@ -98,13 +102,13 @@ export function observedStore(
     async saveRoute(route) {
       const saved = await store.saveRoute(route)
       note('saveRoute', saved !== null)
-      if (saved !== null) await routes(route.workspace)
+      if (saved !== null) ledger.routeChanged(route.workspace, { name: route.name, now: saved })
       return saved
     },
     async deleteRoute(workspace, name) {
       const deleted = await store.deleteRoute(workspace, name)
       note('deleteRoute', deleted)
-      await routes(workspace)
+      ledger.routeChanged(workspace, { name, now: null })
       return deleted
     },
     async createSandbox(sandbox) {
