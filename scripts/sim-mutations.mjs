@@ -8,7 +8,10 @@ import path from 'node:path'
 
 const SEEDS_MAX = 200
 
-/** Each bug: what it is, and what is put in the place of what, once, in which file. */
+/**
+ * Each bug: what it is, and what is put in the place of what, once, in which file. `replicas` is how many
+ * gateways it takes to show; without it the seed decides.
+ */
 const MUTATIONS = {
   noFence: {
     says: 'a late result overwrites what was written meanwhile',
@@ -153,6 +156,72 @@ const MUTATIONS = {
     from: 'one.providerName === providerName && one.generation !== generation && isFresh(deps, one),',
     to: 'one.providerName === providerName && isFresh(deps, one),',
   },
+  claimWithoutFence: {
+    says: 'who loses a claim to another gateway can still write',
+    replicas: 3,
+    file: 'src/store/credentials.ts',
+    from: `        version: eb('version', '+', 1),
+        claimed_from: eb.ref('claimed_by'),
+        claimed_by: place('claimed_by'),`,
+    to: `        version: eb('version', '+', 0),
+        claimed_from: eb.ref('claimed_by'),
+        claimed_by: place('claimed_by'),`,
+  },
+  ownClock: {
+    says: 'each gateway goes by the clock of its own machine',
+    replicas: 3,
+    file: 'src/gateway/database-clock.ts',
+    from: 'anchor === null ? clock.nowMs() : Math.round(anchor.atMs + sinceMs(anchor))',
+    to: 'clock.nowMs()',
+  },
+  othersClaimsFreed: {
+    says: 'a gateway that starts ends the claims of all others',
+    replicas: 3,
+    file: 'src/store/credentials.ts',
+    from: `.where('claimed_by', '=', owner)`,
+    to: `.where('claimed_by', '!=', \`not \${owner}\`)`,
+  },
+  notificationsAlone: {
+    says: 'a change whose notification was lost is never noticed',
+    replicas: 3,
+    file: 'src/store/changes.ts',
+    from: 'if (rows !== null) seen.compare(countsOf(rows))',
+    to: 'if (failures > 0) seen.compare(countsOf(rows ?? []))',
+  },
+  rosterOfOne: {
+    says: 'a gateway counts its own routers only',
+    replicas: 3,
+    file: 'src/gateway/roster.ts',
+    from: 'routers: here.routers + sum(others.flatMap(counts => [...counts.values()])),',
+    to: 'routers: here.routers,',
+  },
+  forcedTwice: {
+    says: 'a refresh is forced though another gateway is at it',
+    replicas: 3,
+    file: 'src/store/credentials.ts',
+    from: `      .where('version', '=', credential.version)
+      .where('claimed_until_ms', '<=', wholeMs(claim.nowMs))
+      .returningAll()`,
+    to: '      .returningAll()',
+  },
+  lostClaimSends: {
+    says: 'an intent that was not recorded, because the claim was lost, passes for recorded',
+    replicas: 3,
+    file: 'src/refresh/claim.ts',
+    from: `    if (held === null) {
+      await checkClaim(deps, work)
+      continue
+    }`,
+    to: '    if (held === null) return',
+  },
+  othersUnheard: {
+    says: 'what another gateway changes reaches no router of this one',
+    replicas: 3,
+    file: 'src/gateway/other-gateways.ts',
+    from: `    delivery.changed(change.workspace)
+    if (change.isOwn) return`,
+    to: '    if (change.isOwn) return',
+  },
 }
 
 const root = path.dirname(import.meta.dirname)
@@ -189,7 +258,7 @@ async function examine(name) {
   const folder = copyOf(base)
   try {
     if (name !== '') plant(folder, name)
-    const { code, text } = await simulate(folder)
+    const { code, text } = await simulate(folder, MUTATIONS[name]?.replicas ?? null)
     const [, seed, invariant] = /^Seed (\d+) breaks "(.*)" after/m.exec(text) ?? []
     const isFound = invariant !== undefined
     const verdict = isFound ? invariant : code === 0 ? 'nothing' : `the run ended with ${code}`
@@ -230,8 +299,9 @@ function plant(folder, name) {
   }
 }
 
-function simulate(folder) {
-  const args = ['scripts/sim.mjs', '--seeds', String(SEEDS_MAX), '--from', '1']
+function simulate(folder, replicas) {
+  const few = replicas === null ? [] : ['--replicas', String(replicas)]
+  const args = ['scripts/sim.mjs', '--seeds', String(SEEDS_MAX), '--from', '1', ...few]
   const child = spawn(process.execPath, args, { cwd: folder })
   const { promise, resolve } = Promise.withResolvers()
   let text = ''
