@@ -1,12 +1,10 @@
 // Routers that watch one gateway, each on a connection of its own: memory each, and how long a changed
 // token takes to be in all of them. `npm run bench -- gateway-watchers`
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
+import { type Arrivals, changeToken, openCrowd } from './harness/crowd.ts'
 import { median } from './harness/figures.ts'
-import { allowsUpstream, type MeasuredGateway, startGateway } from './harness/gateway.ts'
-import type { Distribution } from './harness/load.ts'
+import { allowsUpstream, startGateway } from './harness/gateway.ts'
 import { readOptions } from './harness/options.ts'
-import { cpuMs, OTHER_CORE, pause, residentKb } from './harness/processes.ts'
+import { cpuMs, pause, residentKb } from './harness/processes.ts'
 import { publish, type Table } from './harness/report.ts'
 import { createStage, type Stage } from './harness/stage.ts'
 
@@ -71,18 +69,18 @@ async function watchWith(routers: number): Promise<Watched> {
   await pause(SETTLE_MS)
   const restKb = residentKb(gateway.pid)
   const begunMs = performance.now()
-  const crowd = openCrowd(stage, gateway, { routers, tokens })
+  const crowd = openCrowd(stage, gateway.port, { routers, tokens })
   cleanup.defer(crowd.close)
-  await crowd.line(line => line.startsWith('connected'))
+  await crowd.connected()
   const connectMs = performance.now() - begunMs
   await pause(SETTLE_MS)
   const kbEach = (residentKb(gateway.pid) - restKb) / routers
   const seen: { readonly arrivals: Arrivals; readonly cpuMs: number }[] = []
   for (let change = 1; change <= changes; change += 1) {
     const before = cpuMs(gateway.pid)
-    const arrivals = await changeToken(crowd, gateway, `bench-key-${change}`)
+    const [arrivals] = await changeToken([crowd], gateway, `bench-key-${change}`)
     await pause(SETTLE_MS)
-    seen.push({ arrivals, cpuMs: cpuMs(gateway.pid) - before })
+    if (arrivals !== undefined) seen.push({ arrivals, cpuMs: cpuMs(gateway.pid) - before })
   }
   return {
     ...{ routers, restMb: restKb / 1_024, kbEach, connectMs },
@@ -104,61 +102,6 @@ async function prepare(
   } finally {
     await gateway.stop()
   }
-}
-
-interface Crowd {
-  say(text: string): void
-  /** Resolves to the next line that fits. */
-  line(fits: (line: string) => boolean): Promise<string>
-  close(): Promise<void>
-}
-
-function openCrowd(
-  stage: Stage,
-  { port }: MeasuredGateway,
-  { routers, tokens }: { readonly routers: number; readonly tokens: string },
-): Crowd {
-  const words = ['--port', `${port}`, '--routers', `${routers}`, '--tokens', tokens]
-  const program: ChildProcessWithoutNullStreams = spawn('taskset', [
-    ...['-c', `${OTHER_CORE}`, stage.native('watchers')],
-    ...words,
-  ])
-  let complaint = ''
-  program.stderr.setEncoding('utf8').on('data', text => (complaint += text))
-  const lines = createInterface({ input: program.stdout })[Symbol.asyncIterator]()
-  return {
-    say: text => program.stdin.write(`${text}\n`),
-    async line(fits) {
-      for (;;) {
-        const { value, done } = await lines.next()
-        if (done === true) throw new Error(`The routers gave up: ${complaint}`)
-        if (fits(value)) return value
-      }
-    },
-    async close() {
-      program.kill()
-    },
-  }
-}
-
-interface Arrivals {
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly maxMs: number
-}
-
-async function changeToken(crowd: Crowd, gateway: MeasuredGateway, key: string): Promise<Arrivals> {
-  crowd.say(`expect ${key}`)
-  await crowd.line(line => line === 'expecting')
-  // Node's clock here and the routers' are the same, the monotonic one of the kernel.
-  const beganNs = Number(process.hrtime.bigint())
-  await gateway.changeKey(key)
-  const told: { readonly arrivals: Distribution } = JSON.parse(
-    await crowd.line(line => line.startsWith('{')),
-  )
-  const { p50 = Number.NaN, p99 = Number.NaN, max = Number.NaN } = told.arrivals
-  const since = (atNs: number) => (atNs - beganNs) / 1e6
-  return { p50Ms: since(p50), p99Ms: since(p99), maxMs: since(max) }
 }
 
 function at(routers: number, pick: (one: Watched) => number | null): number | null {

@@ -7,9 +7,8 @@ import { type MeasuredGateway, startGateway } from './harness/gateway.ts'
 import { readOptions } from './harness/options.ts'
 import { cpuMs, pause, residentKb } from './harness/processes.ts'
 import { type Budget, publish, type Table } from './harness/report.ts'
-import { answerOf } from './harness/requests.ts'
-import { createStage, type Stage } from './harness/stage.ts'
-import { startUpstream, type Upstream } from './harness/upstream.ts'
+import { createStage } from './harness/stage.ts'
+import { startTokenEndpoint } from './harness/upstream.ts'
 
 const COUNTS = [1_000, 10_000, 100_000]
 const LARGEST = Math.max(...COUNTS)
@@ -40,7 +39,7 @@ const [idleMs, mintMs] = options.isQuick ? [10_000, 10_000] : [60_000, 30_000]
 await using cleanup = new AsyncDisposableStack()
 const stage = createStage(options.release)
 cleanup.defer(stage.remove)
-const upstream = await startTokenEndpoint(stage)
+const upstream = await startTokenEndpoint(stage, 43_200)
 cleanup.defer(upstream.stop)
 const tokenUrl = `http://127.0.0.1:${upstream.port}/token`
 
@@ -114,13 +113,6 @@ function budgets(): readonly Budget[] {
       value: minting.minted - minting.stored,
     },
   ]
-}
-
-/** Answers every request at once with a token of its own. */
-function startTokenEndpoint(at: Stage): Promise<Upstream> {
-  const token = { access_token: '@'.repeat(20), token_type: 'Bearer', expires_in: 43_200 }
-  const answer = at.write('token-answer', answerOf(Buffer.from(JSON.stringify(token))))
-  return startUpstream(at, { isTls: false, words: ['--answer', answer, '--stamp', 'serial'] })
 }
 
 /** What one turn of the refresh task asks of the store: claim what is due, then the earliest due. */

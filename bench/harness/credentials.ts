@@ -36,13 +36,7 @@ export async function seedState(
   const file = path.join(stateDir, 'gateway.db')
   const deps = { clock: realClock, random: realRandom, masterKey }
   const open = () => openStore(deps, `sqlite:${file}`)
-  const store = await open()
-  const numbers = Array.from({ length: options.count }, (_, at) => at).values()
-  const work = async (): Promise<void> => {
-    for (const number of numbers) await createOne(store, { ...options, number })
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, work))
-  await store.close()
+  await fillStore(await open(), options)
   const within = <T>(act: (database: DatabaseSync) => T): T => {
     const database = new DatabaseSync(file)
     try {
@@ -71,6 +65,19 @@ export async function seedState(
         return Number(row?.minted)
       }),
   }
+}
+
+/** Fills a store with `count` providers whose token endpoint is at `tokenUrl`, and closes it. */
+export async function fillStore(
+  store: Store,
+  options: { readonly count: number; readonly tokenUrl: string },
+): Promise<void> {
+  const numbers = Array.from({ length: options.count }, (_, at) => at).values()
+  const work = async (): Promise<void> => {
+    for (const number of numbers) await createOne(store, { ...options, number })
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  await store.close()
 }
 
 async function createOne(

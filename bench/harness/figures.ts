@@ -25,6 +25,12 @@ export function median(values: readonly (number | null)[]): number | null {
   return upper === undefined || lower === undefined ? null : (upper + lower) / 2
 }
 
+/** The value that a share of all do not exceed; null without a value. */
+export function quantile(values: readonly number[], share: number): number | null {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? null
+}
+
 /** The median over a subject's rounds of what `pick` takes from each. */
 export function medianOf<T>(
   rounds: Rounds<T>,

@@ -7,7 +7,7 @@ import { Delivery } from '../../src/wire/gen/openshell/delivery/v1/delivery_pb.t
 import { Inference } from '../../src/wire/gen/openshell/inference/v1/inference_pb.ts'
 import { OpenShell } from '../../src/wire/gen/openshell/v1/openshell_pb.ts'
 import { freePort } from '../../test/support/programs.ts'
-import { listening, MEASURED_CORE, startOn } from './processes.ts'
+import { type BOTH_CORES, listening, MEASURED_CORE, startOn } from './processes.ts'
 import type { Stage } from './stage.ts'
 
 const CALL_MS = 30_000
@@ -32,12 +32,17 @@ export interface MeasuredGateway {
 /** Starts a gateway over an empty store; the state folder may be prepared before. */
 export async function startGateway(
   stage: Stage,
-  options: { readonly stateDir: string; readonly words: readonly string[] },
+  options: {
+    readonly stateDir: string
+    readonly words: readonly string[]
+    /** The measured one by default. */
+    readonly cores?: typeof BOTH_CORES
+  },
 ): Promise<MeasuredGateway> {
-  const { stateDir } = options
+  const { stateDir, cores = MEASURED_CORE } = options
   const port = await freePort()
   const started = startOn(
-    MEASURED_CORE,
+    cores,
     [
       ...[process.execPath, stage.executable, 'gateway', 'start'],
       ...['--listen', `127.0.0.1:${port}`, '--state-dir', stateDir],

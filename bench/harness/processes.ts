@@ -7,6 +7,8 @@ import os from 'node:os'
 
 /** The core of whatever is measured; nothing else of a bench runs there. */
 export const MEASURED_CORE = 0
+/** Both of them: for what is measured together, as it would share a machine. */
+export const BOTH_CORES = `0-${Math.min(1, os.cpus().length - 1)}`
 /** The core of load generator, mock upstream and gateway. */
 export const OTHER_CORE = Math.min(1, os.cpus().length - 1)
 
@@ -33,9 +35,9 @@ export function isPresent(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 }
 
-/** Starts a program on one core. */
+/** Starts a program on one core, or on those of a list. */
 export function startOn(
-  core: number,
+  core: number | typeof BOTH_CORES,
   command: readonly string[],
   environment: NodeJS.ProcessEnv = {},
 ): Started {
@@ -105,11 +107,12 @@ async function isOpen(port: number): Promise<boolean> {
 /** User and system time of a process and its descendants since they began, in milliseconds. */
 export function cpuMs(pid: number): number {
   return family(pid).reduce((sum, one) => {
-    // The second field is the name in parentheses and may hold spaces.
-    const fields = readFileSync(`/proc/${one}/stat`, 'utf8')
+    // The second field is the name in parentheses and may hold spaces. Those that ended count, too.
+    const fields = read(`/proc/${one}/stat`)
       .replace(/^.*\) /s, '')
       .split(' ')
-    return sum + (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    const ticks = fields.slice(11, 15).reduce((all, field) => all + Number(field), 0)
+    return sum + ticks * TICK_MS
   }, 0)
 }
 
@@ -136,14 +139,25 @@ function statusKb(pid: number, field: string): number {
 }
 
 function family(pid: number): readonly number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
   return [
     pid,
-    ...children
+    ...read(`/proc/${pid}/task/${pid}/children`)
       .split(' ')
       .filter(Boolean)
       .flatMap(one => family(Number(one))),
   ]
+}
+
+/** What the kernel tells of a process; '' when it has just ended. */
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && /^(ENOENT|ESRCH)$/.test(String(error.code))) {
+      return ''
+    }
+    throw error
+  }
 }
 
 /** Waits. A bench measures time itself and has no fake clock. */

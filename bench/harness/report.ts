@@ -38,7 +38,7 @@ export interface Report {
 /** The benches whose results make the page, in its order. */
 export const BENCHES = [
   ...['router-small', 'router-tls', 'connections', 'router-bodies', 'scan', 'router-streams'],
-  ...['gateway-watchers', 'gateway-polls', 'refresh-scale', 'start'],
+  ...['gateway-watchers', 'gateway-polls', 'refresh-scale', 'replicas-scale', 'start'],
 ] as const
 
 /** A report as it is kept. */

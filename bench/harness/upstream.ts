@@ -1,6 +1,7 @@
 // The mock upstream as a bench sees it.
 import { freePort } from '../../test/support/programs.ts'
 import { listening, OTHER_CORE, startOn } from './processes.ts'
+import { answerOf } from './requests.ts'
 import type { Stage } from './stage.ts'
 
 /** What the mock upstream saw since it began. */
@@ -43,6 +44,13 @@ export async function startUpstream(
   ])
   await listening(started, port)
   return { port, isTls, counts: () => readCounts(port, isTls), stop: started.stop }
+}
+
+/** Answers every request at once with a token of its own, which lives for so long. */
+export function startTokenEndpoint(stage: Stage, lifeSeconds: number): Promise<Upstream> {
+  const token = { access_token: '@'.repeat(20), token_type: 'Bearer', expires_in: lifeSeconds }
+  const answer = stage.write('token-answer', answerOf(Buffer.from(JSON.stringify(token))))
+  return startUpstream(stage, { isTls: false, words: ['--answer', answer, '--stamp', 'serial'] })
 }
 
 async function readCounts(port: number, isTls: boolean): Promise<UpstreamCounts> {

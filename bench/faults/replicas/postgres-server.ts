@@ -14,13 +14,20 @@ const START_TRIES_MAX = 40
 export interface PostgresServer extends AsyncDisposable {
   readonly port: number
   readonly url: string
+  /** Of the process that all others of the server descend from. */
+  pid(): number
   start(): Promise<void>
   /** All of its processes get the signal, as none of them is spared by a machine that fails. */
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void
 }
 
-/** Makes a server with an empty database and starts it. */
-export async function openPostgresServer(): Promise<PostgresServer> {
+/** What the system has been handed outlives a killed process; only the machine's end would lose it. */
+const SETTINGS = ['fsync=off']
+
+/** Makes a server with an empty database and starts it; `settings` stand instead of the usual ones. */
+export async function openPostgresServer(
+  settings: readonly string[] = SETTINGS,
+): Promise<PostgresServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'openshell-postgres-'))
   const port = await freePort()
   const password = randomUUID()
@@ -28,8 +35,7 @@ export async function openPostgresServer(): Promise<PostgresServer> {
     databaseDir: folder,
     ...{ port, password, persistent: true, authMethod: 'password' },
     initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
-    // What the system has been handed outlives a killed process; only the machine's end would lose it.
-    postgresFlags: ['-c', 'fsync=off', '-c', 'unix_socket_directories='],
+    postgresFlags: [...settings, 'unix_socket_directories='].flatMap(one => ['-c', one]),
     // PostgreSQL refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     onLog: () => undefined,
@@ -38,14 +44,17 @@ export async function openPostgresServer(): Promise<PostgresServer> {
   await cluster.initialise()
   await cluster.start()
   await cluster.createDatabase(DATABASE)
+  const pid = (): number => {
+    const [first] = readFileSync(path.join(folder, 'postmaster.pid'), 'utf8').split('\n')
+    return Number(first)
+  }
   const signal = (name: NodeJS.Signals): void => {
-    const [pid = ''] = readFileSync(path.join(folder, 'postmaster.pid'), 'utf8').split('\n')
-    for (const one of family(Number(pid))) deliver(one, name)
+    for (const one of family(pid())) deliver(one, name)
   }
   return {
     port,
     url: `postgres://postgres:${password}@127.0.0.1:${port}/${DATABASE}?sslmode=disable`,
-    signal,
+    ...{ pid, signal },
     async start() {
       let tries = 0
       await until('PostgreSQL to start again', async () => {
