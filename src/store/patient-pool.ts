@@ -6,6 +6,9 @@ import type { Random } from '../system/random.ts'
 const IDLE_MS = 2_000
 const ALIVE_TIMEOUT_MS = 1_000
 
+/** How long a query waits in line while all connections are busy: longer than the server takes for any. */
+const LINE_MS_MAX = 30_000
+
 /** After a connection failed, the next is tried this much later, at first and at most. */
 const BACKOFF_MIN_MS = 50
 const BACKOFF_MAX_MS = 1_000
@@ -22,34 +25,75 @@ const LEAVING_CODES = ['25006', '57P01', '57P02', '57P03']
  */
 export function patientPool(
   pool: Pick<PostgresPool, 'connect' | 'end'>,
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  {
+    clock,
+    random,
+    connectionsMax,
+  }: { readonly clock: Clock; readonly random: Random; readonly connectionsMax: number },
 ): PostgresPool {
   const known = new WeakMap<PostgresPoolClient, Watched>()
   const trouble = createTrouble(clock, random)
+  const line = createLine(clock, connectionsMax)
 
   const watched = (client: PostgresPoolClient): Watched => {
     const before = known.get(client)
     if (before !== undefined) return before
-    const made = watchClient(client, { clock, onBroken: trouble.broke })
+    const made = watchClient(client, { clock, onBroken: trouble.broke, onRelease: line.leave })
     known.set(client, made)
     return made
   }
 
   return {
     async connect() {
-      for (;;) {
-        const { client, usedAtMs } = watched(await trouble.through(() => pool.connect()))
-        const idleMs = clock.monotonicMs() - usedAtMs()
-        if (usedAtMs() < trouble.brokeAtMs()) client.release(true)
-        else if (idleMs < IDLE_MS || (await isAlive(client, clock))) return client
-        else {
-          trouble.broke()
-          client.release(true)
+      await line.enter()
+      try {
+        for (;;) {
+          const { client, usedAtMs, discard } = watched(await trouble.through(() => pool.connect()))
+          const idleMs = clock.monotonicMs() - usedAtMs()
+          const isSuspect = usedAtMs() < trouble.brokeAtMs()
+          if (!isSuspect && (idleMs < IDLE_MS || (await isAlive(client, clock)))) return client
+          if (!isSuspect) trouble.broke()
+          discard()
         }
+      } catch (error) {
+        line.leave()
+        throw error
       }
     },
     end: () => pool.end(),
     options: {},
+  }
+}
+
+/**
+ * As many as there are connections go in, the others stand in line. The pool's own line would give up as
+ * soon as the wait for a new connection does, and pass for a server that is away.
+ */
+function createLine(clock: Clock, placesMax: number) {
+  const waiting: PromiseWithResolvers<boolean>[] = []
+  let places = placesMax
+  return {
+    async enter(): Promise<void> {
+      if (places > 0) {
+        places -= 1
+        return
+      }
+      const turn = Promise.withResolvers<boolean>()
+      waiting.push(turn)
+      const over = new AbortController()
+      const limit = clock.sleep(LINE_MS_MAX, over.signal).then(() => false)
+      const isTurn = await Promise.race([turn.promise, limit]).finally(() => over.abort())
+      const at = waiting.indexOf(turn)
+      // Who is not in line any more was given a place, if only in this very moment.
+      if (isTurn || at === -1) return
+      waiting.splice(at, 1)
+      throw new Error('all connections are busy')
+    },
+    leave(): void {
+      const next = waiting.shift()
+      if (next === undefined) places += 1
+      else next.resolve(true)
+    },
   }
 }
 
@@ -90,11 +134,17 @@ interface Watched {
   readonly client: PostgresPoolClient
   /** When it was made or given back last, on the monotonic clock. */
   readonly usedAtMs: () => number
+  /** Ends the connection of a client that nobody was given. */
+  readonly discard: () => void
 }
 
 function watchClient(
   inner: PostgresPoolClient,
-  { clock, onBroken }: { readonly clock: Clock; readonly onBroken: () => void },
+  {
+    clock,
+    onBroken,
+    onRelease,
+  }: { readonly clock: Clock; readonly onBroken: () => void; readonly onRelease: () => void },
 ): Watched {
   let isBroken = false
   let usedAtMs = clock.monotonicMs()
@@ -116,10 +166,11 @@ function watchClient(
       value: (destroy = false) => {
         usedAtMs = clock.monotonicMs()
         inner.release(isBroken || destroy)
+        onRelease()
       },
     },
   })
-  return { client, usedAtMs: () => usedAtMs }
+  return { client, usedAtMs: () => usedAtMs, discard: () => inner.release(true) }
 }
 
 async function isAlive(client: PostgresPoolClient, clock: Clock): Promise<boolean> {

@@ -30,7 +30,9 @@ export function openPostgres(place: PostgresPlace, deps: PoolDeps): Database {
   const pool = new Pool({ ...config, max: place.connectionsMax })
   quieten(pool)
   const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: patientPool(pool, deps) }),
+    dialect: new PostgresDialect({
+      pool: patientPool(pool, { ...deps, connectionsMax: place.connectionsMax }),
+    }),
   })
   return {
     ...{ kind: 'postgres', db, name, location: place.shown, run: createRunQuery() },
