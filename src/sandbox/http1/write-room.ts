@@ -4,7 +4,10 @@ import { TLSSocket } from 'node:tls'
 /** Up to this size head and body are copied together: one buffer is cheaper than a vector of some. */
 const COPIED_BYTES_MAX = 16_384
 
-/** What waits for the end of the turn, at most: in sockets, and in bytes of their messages together. */
+/**
+ * What waits for the end of the turn, at most: in sockets, so that no event of a stream waits for many
+ * others, and in bytes of their messages together.
+ */
 const SOON_SOCKETS_MAX = 32
 const SOON_BYTES_MAX = 65_536
 
@@ -53,11 +56,15 @@ export class WriteRoom {
       this.write(socket, text, pieces)
       return
     }
+    this.#putSoon(socket, { front: text, pieces, back: '' }, size)
+  }
+
+  #putSoon(socket: Writable, parts: Parts, size: number): void {
     if (this.#soon.length === SOON_SOCKETS_MAX || this.#soonEnd + size > SOON_BYTES_MAX) {
       this.#writeNow()
     }
     const bytes = isLending(socket) ? this.#takeSoonRoom(size) : Buffer.allocUnsafe(size)
-    fill(bytes, { front: text, pieces, back: '' })
+    fill(bytes, parts)
     // The socket keeps its writes in order, also those that come before its turn.
     socket.cork()
     socket.write(bytes)
@@ -91,7 +98,10 @@ export class WriteRoom {
     else writeVector(socket, { front: text, pieces, back: '' })
   }
 
-  /** Writes one piece of a body: as a chunk (RFC 9112 §7.1) or as it is. */
+  /**
+   * Writes one piece of a body: as a chunk (RFC 9112 §7.1) or as it is. A borrowed one, as streams have
+   * them, waits for the end of the turn as whole messages do.
+   */
   writePiece(socket: Writable, piece: Uint8Array, options: PieceFrame): void {
     const { head, isChunked, isBorrowed } = options
     if (!isChunked && head === '' && !isBorrowed) {
@@ -101,8 +111,10 @@ export class WriteRoom {
     const front = isChunked ? `${head}${piece.length.toString(16)}${CRLF}` : head
     const back = isChunked ? CRLF : ''
     const size = front.length + piece.length + back.length
-    if (size <= COPIED_BYTES_MAX) this.#copy(socket, { front, pieces: [piece], back }, size)
-    else writeVector(socket, { front, pieces: [isBorrowed ? Buffer.from(piece) : piece], back })
+    if (size > COPIED_BYTES_MAX) {
+      writeVector(socket, { front, pieces: [isBorrowed ? Buffer.from(piece) : piece], back })
+    } else if (isBorrowed) this.#putSoon(socket, { front, pieces: [piece], back }, size)
+    else this.#copy(socket, { front, pieces: [piece], back }, size)
   }
 
   /** Writes what is left of a head, and of a chunked body its end. */
