@@ -205,14 +205,18 @@ const MUTATIONS = {
     to: '      .returningAll()',
   },
   lostClaimSends: {
-    says: 'an intent that was not recorded, because the claim was lost, passes for recorded',
+    says: 'who lost its claim to another gateway sends all the same',
     replicas: 3,
     file: 'src/refresh/claim.ts',
-    from: `    if (held === null) {
-      await checkClaim(deps, work)
-      continue
-    }`,
-    to: '    if (held === null) return',
+    from: 'const held = saved === null && !isWrittenAs(row, wanted) ? undefined : row',
+    to: 'const held = row',
+    also: [
+      {
+        file: 'src/refresh/claim.ts',
+        from: 'if (row?.version !== claimed.version && row?.claimedBy !== deps.owner) throw new LostClaim()',
+        to: '',
+      },
+    ],
   },
   othersUnheard: {
     says: 'what another gateway changes reaches no router of this one',

@@ -46,7 +46,8 @@ export async function tellRouterCounts(
       else told.set(workspace, JSON.stringify([...counts].sort()))
     }
     if (told.size === 0 || clock.monotonicMs() - confirmedMs < CONFIRM_MS) return
-    await store.confirmRouterCounts(gateway)
+    // Whoever was silent for long may have been forgotten: it says all of it anew.
+    if ((await store.confirmRouterCounts(gateway)) < told.size) told.clear()
     confirmedMs = clock.monotonicMs()
   }
   const orLogged = (work: Promise<void>): Promise<void> =>

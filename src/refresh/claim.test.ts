@@ -9,6 +9,7 @@ import { aCredential, aProvider, present } from '../../test/store/records.ts'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import { seededRandom } from '../../test/support/seeded-random.ts'
 import type { Credential } from '../core/credential.ts'
+import { AppError } from '../core/errors.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { silentLog } from '../system/log.ts'
@@ -26,10 +27,18 @@ async function world(t: TestContext) {
   })
   /** What happens while the gateway is stopped after its next write. */
   let meanwhile: (() => Promise<void>) | null = null
+  let isAnswerLost = false
+  const loseAnswer = () => {
+    isAnswerLost = true
+  }
   const store: Store = {
     ...real,
     async saveCredential(credential, change) {
       const saved = await real.saveCredential(credential, change)
+      if (isAnswerLost) {
+        isAnswerLost = false
+        throw new AppError('store_unavailable', 'Cannot use the database: no answer')
+      }
       const happens = meanwhile
       meanwhile = null
       await happens?.()
@@ -53,7 +62,7 @@ async function world(t: TestContext) {
     }
   }
   const row = async () => present((await real.listCredentials(provider.id))[0])
-  return { clock, work, hold, stopped, claimAs, row }
+  return { clock, work, hold, stopped, loseAnswer, claimAs, row }
 }
 
 test('a claim that holds long enough costs no write; one that does not is written anew', async t => {
@@ -100,4 +109,15 @@ test('stopped before the write, and another took it: no intent is recorded', asy
   await claimAs('other')
   await assert.rejects(hold({ spends: 1 }), LostClaim)
   assert.equal((await row()).spends, 0)
+})
+
+test('an intent that was recorded, and only the answer was lost, counts once', async t => {
+  const { clock, work, hold, loseAnswer, row } = await world(t)
+  const { version } = work.claimed
+  loseAnswer()
+  const held = hold({ spends: 1 })
+  await clock.advance(1_000)
+  await held
+  assert.deepEqual([(await row()).spends, (await row()).version], [1, version + 1])
+  assert.deepEqual(work.claimed.version, version + 1)
 })

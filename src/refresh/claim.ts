@@ -39,15 +39,19 @@ interface Held {
 
 /**
  * Whoever stood in line, tried a candidate, or waited for the store, may have been edited or deleted
- * meanwhile: its material is not sent any more.
+ * meanwhile: its material is not sent any more. Answers the credential as it stands.
  *
  * @throws LostClaim
  */
-export async function checkClaim(deps: ClaimDeps, { claimed }: Held): Promise<void> {
+export async function checkClaim(
+  deps: ClaimDeps,
+  { claimed }: Held,
+): Promise<Credential | undefined> {
   const rows = await patiently(deps, () => deps.store.listCredentials(claimed.providerId))
   const row = rows.find(one => one.key === claimed.key)
   // The task may have taken the claim anew at this moment.
   if (row?.version !== claimed.version && row?.claimedBy !== deps.owner) throw new LostClaim()
+  return row
 }
 
 /**
@@ -67,18 +71,30 @@ export async function holdClaim(
     const isLong = deps.clock.nowMs() < work.claimed.claimedUntilMs - REQUEST_MS
     if (unrecorded === null && isLong) return
     const claimedUntilMs = deps.clock.nowMs() + CLAIM_MS
-    const held = await patiently(deps, () =>
-      deps.store.saveCredential({ ...work.claimed, ...unrecorded, claimedUntilMs }, null),
-    )
-    if (held === null) {
-      await checkClaim(deps, work)
-      continue
-    }
+    const wanted = { ...work.claimed, ...unrecorded, claimedUntilMs }
+    const saved = await patiently(deps, () => deps.store.saveCredential(wanted, null))
+    const row = saved ?? (await checkClaim(deps, work))
+    const held = saved === null && !isWrittenAs(row, wanted) ? undefined : row
+    if (held === undefined) continue
     work.claimed = { ...held, lastForcedAtMs: work.claimed.lastForcedAtMs }
     unrecorded = null
   }
   const isLong = deps.clock.nowMs() < work.claimed.claimedUntilMs - REQUEST_MS
   if (unrecorded !== null || !isLong) throw new LostClaim()
+}
+
+/**
+ * Whether a write that seems to have lost its race was made, and only its answer was lost: an intent that
+ * is recorded must not be recorded once more, for what may be sent twice is not sent a third time.
+ */
+function isWrittenAs(row: Credential | undefined, wanted: Credential): boolean {
+  return (
+    row?.version === wanted.version + 1 &&
+    row.claimedBy === wanted.claimedBy &&
+    row.claimedUntilMs === Math.round(wanted.claimedUntilMs) &&
+    row.spends === wanted.spends &&
+    row.candidateSpends === wanted.candidateSpends
+  )
 }
 
 /**

@@ -47,17 +47,19 @@ export async function saveRouterCounts(
 export async function confirmRouterCounts(
   { database: { db }, clock }: StoreContext,
   gateway: string,
-): Promise<void> {
+): Promise<number> {
   const nowMs = wholeMs(clock.nowMs())
-  await db
+  const confirmed = await db
     .updateTable('gateway_routers')
     .set({ seen_at_ms: nowMs })
     .where('gateway_id', '=', gateway)
+    .returning('workspace')
     .execute()
   await db
     .deleteFrom('gateway_routers')
     .where('seen_at_ms', '<', nowMs - FORGOTTEN_MS)
     .execute()
+  return confirmed.length
 }
 
 /** See `Store.listRouterCounts`. */

@@ -266,8 +266,11 @@ export interface Store {
   readonly isShared: boolean
   /** Says which routers a gateway has, by workspace; an empty count takes a workspace's away. */
   saveRouterCounts(gateway: string, counts: ReadonlyMap<string, RouterCounts>): Promise<void>
-  /** What was said of a gateway's routers still holds; it fades a quarter of a minute after the last word. */
-  confirmRouterCounts(gateway: string): Promise<void>
+  /**
+   * What was said of a gateway's routers still holds; it fades a quarter of a minute after the last word.
+   * Answers of how many workspaces that is known: of a gateway that was silent for long it is forgotten.
+   */
+  confirmRouterCounts(gateway: string): Promise<number>
   /** The routers of a workspace that each of the other gateways has. */
   listRouterCounts(of: {
     readonly workspace: string

@@ -64,8 +64,10 @@ export function scenarioOf(seed: number, replicas: number | null = null): Scenar
   const routers = chance.whole(1, 5)
   const lifeMs = livesMs.length === 0 ? HOUR_MS : meanLifeMs
   const gateways = replicas ?? chance.pick(REPLICAS)
+  // More gateways make more to do in the same time.
   const longestMs = (2 * HOUR_MS) / Math.max(1, gateways)
-  const forMs = Math.min(longestMs, Math.ceil((MINTS_MAX * lifeMs) / providers))
+  const mintsMax = gateways > 1 ? MINTS_MAX / 2 : MINTS_MAX
+  const forMs = Math.min(longestMs, Math.ceil((mintsMax * lifeMs) / providers))
   return {
     seed,
     shape: {
