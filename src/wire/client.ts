@@ -23,6 +23,17 @@ export const MESSAGE_BYTES_MAX = 1_048_576
 /** Answers may be larger: the status of all providers is one message. */
 const ANSWER_BYTES_MAX = 67_108_864
 
+/** How often a connection with calls under way is probed, and how soon it must answer. */
+interface Keepalive {
+  readonly everyMs: number
+  readonly timeoutMs: number
+}
+
+const KEEPALIVE: Keepalive = { everyMs: 20_000, timeoutMs: 10_000 }
+
+/** A gateway that stands still is left for another before a token of a minute is due. */
+const KEEPALIVE_AMONG_SEVERAL: Keepalive = { everyMs: 3_000, timeoutMs: 2_000 }
+
 /** What a channel needs besides its address. */
 export interface ChannelOptions {
   /** Read at each call, so that a token file may be replaced under a running program. */
@@ -55,9 +66,9 @@ export function openChannel(
   options: ChannelOptions,
   first = 0,
 ): GatewayChannel {
-  const clients = (endpoint instanceof URL ? [endpoint] : endpoint).map(one =>
-    openClient(one, options.caPem),
-  )
+  const endpoints = endpoint instanceof URL ? [endpoint] : endpoint
+  const keepalive = endpoints.length > 1 ? KEEPALIVE_AMONG_SEVERAL : KEEPALIVE
+  const clients = endpoints.map(one => openClient(one, options.caPem, keepalive))
   let turn = first % clients.length
   const current = (): Client => {
     const client = clients[turn]
@@ -80,11 +91,11 @@ export function openChannel(
 }
 
 /** Nothing is sent before the first call. */
-function openClient(endpoint: URL, caPem: string | null): Client {
+function openClient(endpoint: URL, caPem: string | null, keepalive: Keepalive): Client {
   return new Client(endpoint.host, channelCredentials(endpoint, caPem), {
     'grpc.max_receive_message_length': ANSWER_BYTES_MAX,
-    'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_time_ms': keepalive.everyMs,
+    'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.min_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 2_000,
