@@ -47,6 +47,14 @@ function calmOfGatewaysMs({ weather, gateways, schedule }: World): number {
   )
 }
 
+/** How long any of the gateways, and what they share, has been well: one is enough to mint. */
+function calmOfOneGatewayMs({ weather, gateways, schedule }: World): number {
+  const calms = gateways.map(({ machine, disturbedAtMs }) =>
+    Math.min(weather.calmForMs(machine.name), schedule.nowMs - disturbedAtMs),
+  )
+  return Math.min(weather.calmForMs('database', 'network'), Math.max(...calms))
+}
+
 /** Gateways that are well ask the database for the time; on the way the answer grows older. */
 function noteDisagreement(world: World): void {
   const { database, gateways, ledger, schedule, weather } = world
@@ -71,7 +79,7 @@ function checkRecovered(world: World, { record, credential, writtenAtMs }: Stand
   const dealings = ledger.dealingsWith(account)
   const scopes = [account.host, `account ${account.id}`]
   const boundMs = dealings.heard?.means === 'Q' ? PROBE_MS : RECOVERY_MS
-  const calmMs = Math.min(weather.calmForMs(...scopes), calmOfGatewaysMs(world))
+  const calmMs = Math.min(weather.calmForMs(...scopes), calmOfOneGatewayMs(world))
   const isHopeless = credential.failure !== null && credential.dueAtMs === null
   if (calmMs < boundMs || isHopeless || schedule.nowMs - writtenAtMs < boundMs) return
   const nowMs = world.stampingMachine.nowMs()
