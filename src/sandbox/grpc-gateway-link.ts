@@ -1,4 +1,4 @@
-import type { ServiceError } from '@grpc/grpc-js'
+import type { Client, ServiceError } from '@grpc/grpc-js'
 import { AppError } from '../core/errors.ts'
 import type { RejectionReport, ReportRejected } from '../router/renewal.ts'
 import { bundleFromWire } from '../wire/bundle.ts'
@@ -12,9 +12,17 @@ const CALL_TIMEOUT_MS = 5_000
 
 /** The link to a gateway over gRPC. The channel stays the caller's to close. */
 export function grpcGatewayLink(channel: GatewayChannel): GatewayLink {
+  let watched: Client | null = null
   return {
-    watch: (session, signal) => watch(channel, session, signal),
+    async watch(session, signal) {
+      watched = channel.client
+      const error = await watch(channel, session, signal)
+      watched = null
+      return error
+    },
     async poll(signal) {
+      // Where the stream is, or two gateways would count this router.
+      if (watched !== null) channel.stay(watched)
       const options = { timeoutMs: CALL_TIMEOUT_MS, signal }
       const wire = await atAny(channel, () =>
         callUnary(channel, Inference.method.getInferenceBundle, {}, options),

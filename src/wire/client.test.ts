@@ -53,6 +53,21 @@ test('from a gateway that is not there the next call goes to the next, round and
   assert.deepEqual([await call(), await call()], ['other', 'other'])
 })
 
+test('a caller that has something open at one gateway comes back to it', async t => {
+  const [one, other] = [await startServer('one'), await startServer('other')]
+  const channel = openChannel([one.url, other.url], OPTIONS)
+  t.after(() => {
+    channel.close()
+    for (const server of [one, other]) server.stop()
+  })
+  const { client } = channel
+  const call = async () => (await callUnary(channel, health, {}, { timeoutMs: 5_000 })).version
+  channel.leave(client)
+  assert.equal(await call(), 'other')
+  channel.stay(client)
+  assert.equal(await call(), 'one')
+})
+
 test('whose call must not be made twice finds a living gateway before it calls', async t => {
   const other = await startServer('other')
   t.after(() => other.stop())

@@ -54,6 +54,8 @@ export interface GatewayChannel extends ChannelOptions {
   readonly endpoints: number
   /** This gateway was not reached: the next one's turn has come, unless it has already. */
   leave(client: Client): void
+  /** The next call goes to this gateway. */
+  stay(client: Client): void
   close(): void
 }
 
@@ -83,6 +85,9 @@ export function openChannel(
     endpoints: clients.length,
     leave(client) {
       if (client === current()) turn = (turn + 1) % clients.length
+    },
+    stay(client) {
+      turn = Math.max(0, clients.indexOf(client))
     },
     close() {
       for (const client of clients) client.close()

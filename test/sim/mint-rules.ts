@@ -211,18 +211,16 @@ function dueAfterMs(ledger: Ledger, { account }: Dealings, value: string, lifeMs
 }
 
 /** After an answer the vendor is left in peace for as long as its kind asks for. */
-function checkPeace(
-  ledger: Ledger,
-  { dealings, life, material }: Asking,
-  standing: Standing | undefined,
-): void {
+function checkPeace(ledger: Ledger, asking: Asking, standing: Standing | undefined): void {
+  const { dealings, life, material } = asking
   const { heard, account } = dealings
   if (heard === null || !heard.isCommitted || heard.material !== material) return
   if (life.machine.setBackAtMs >= heard.atMs - NOTICE_MS) return
   // What was stamped by a clock that was ahead is due at the next start.
   if ((standing?.credential?.token?.issuedAtMs ?? 0) > life.judgesBy.nowMs()) return
   const peaceMs = peaceAfterMs(dealings, heard, standing)
-  const passedMs = life.judgesBy.nowMs() - heard.wallMs
+  // Whose clock was off for a while, as a gateway's may be without its database, is no hurry.
+  const passedMs = Math.max(life.judgesBy.nowMs() - heard.wallMs, asking.atMs - heard.atMs)
   if (passedMs >= peaceMs - SLACK_MS - ledger.disagreementMs) return
   ledger.violate(
     'the vendor is left in peace',

@@ -4,10 +4,11 @@ import type { Chance } from './chance.ts'
 
 /**
  * One link over those to several gateways, as a router has it that is told of all: it begins at any of
- * them, goes to the next when one is away, and asks that one at once.
+ * them, goes to the next when one is away, and asks that one at once. It polls where it watches.
  */
 export function roamingLink(links: readonly GatewayLink[], chance: Chance): GatewayLink {
   let current = chance.pick(links)
+  let watched: GatewayLink | null = null
   const leave = (left: GatewayLink): void => {
     if (current === left) current = links[(links.indexOf(left) + 1) % links.length] ?? left
   }
@@ -26,11 +27,16 @@ export function roamingLink(links: readonly GatewayLink[], chance: Chance): Gate
   return {
     async watch(session, signal) {
       const link = current
+      watched = link
       const error = await link.watch(session, signal)
+      watched = null
       if (isAway(error) && !signal.aborted) leave(link)
       return error
     },
-    poll: signal => atAny(link => link.poll(signal)),
+    poll(signal) {
+      current = watched ?? current
+      return atAny(link => link.poll(signal))
+    },
     reportRejected: (...args) => atAny(link => link.reportRejected(...args)),
   }
 }
