@@ -8,7 +8,7 @@ const SETTINGS = ['shared_preload_libraries=pg_stat_statements']
 
 /** What one replica, or all of them, asked of the database in a window. */
 export interface DatabaseLoad {
-  /** Calls by kind, such as `update credentials`; what triggers do within them is not counted. */
+  /** Calls by kind, such as `update credentials`; what triggers do, then or at the commit, is not counted. */
   readonly statements: ReadonlyMap<string, number>
   /** Calls of the statement that stores a minted token, by replica. */
   readonly writes: ReadonlyMap<string, number>
@@ -128,7 +128,7 @@ async function readStatements(
   const { rows } = await aside.query(
     `select r.rolname as replica, s.query, s.calls::float8 as calls from pg_stat_statements s
       join pg_database d on d.oid = s.dbid join pg_roles r on r.oid = s.userid
-      where d.datname = $1 and r.rolname <> 'postgres'`,
+      where d.datname = $1 and r.rolname <> 'postgres' and s.query !~ 'openshell_raise'`,
     [name],
   )
   const statements = new Map<string, number>()

@@ -66,6 +66,28 @@ test('a store that cannot be asked is asked again, and the task goes on', async 
   assert.equal((await world.credentialOf(provider)).generation, 1)
 })
 
+test('what another gateway is just claiming is looked at again after a moment, not in a circle', async t => {
+  let claims = 0
+  const world = await createRefreshWorld(t, {
+    wrapStore: store => ({
+      ...store,
+      async claimDue(claim, limit) {
+        claims += 1
+        // PostgreSQL skips what another has locked, and shows it as due until that one commits.
+        return claims <= 2 ? [] : store.claimDue(claim, limit)
+      },
+    }),
+  })
+  const provider = await world.add('one')
+  world.run()
+  await world.clock.advance(99)
+  assert.equal(claims, 1)
+  await world.clock.advance(1)
+  assert.equal(claims, 2)
+  await world.clock.advance(100)
+  assert.equal((await world.credentialOf(provider)).generation, 1)
+})
+
 test('stopping finishes what has begun and lets go of what waits in line', async t => {
   const world = await createRefreshWorld(t, { answerOf: () => 'silence' })
   const providers = []

@@ -17,6 +17,9 @@ const IN_FLIGHT_MAX = 10_000
 /** What is claimed at once; between two such batches everything else gets its turn. */
 const BATCH_MAX = 256
 
+/** What another gateway is claiming at this moment looks due until its claim is committed. */
+const CONTENDED_MS = 100
+
 /** How long to wait before a store that did not answer is asked again. */
 const STORE_RETRY_MS = 1_000
 
@@ -101,10 +104,10 @@ export function createRefreshTask(
     isAllMisdated = false
     isFull = inFlight.size >= IN_FLIGHT_MAX
     if (isFull) return Infinity
-    const batch = await claimDue(deps, Math.min(IN_FLIGHT_MAX - inFlight.size, BATCH_MAX))
+    const { batch, nextAtMs } = await claimDue(deps, IN_FLIGHT_MAX - inFlight.size)
     for (const claimed of batch) goOn(claimed)
     if (batch.length === BATCH_MAX) await deps.clock.sleep(1, stopping.signal)
-    return earliestDueAtMs(deps.store)
+    return batch.length === 0 ? nextAtMs : earliestDueAtMs(deps.store)
   }
 
   return {
@@ -144,11 +147,19 @@ export function createRefreshTask(
   }
 }
 
-/** A claim writes, so it is made only where there is something to claim. */
-async function claimDue(deps: RefreshDeps, limit: number): Promise<readonly Credential[]> {
+/**
+ * Claims what is due, or says when to look again. A claim writes, so it is made only where there is
+ * something to claim.
+ */
+async function claimDue(
+  deps: RefreshDeps,
+  room: number,
+): Promise<{ readonly batch: readonly Credential[]; readonly nextAtMs: number }> {
+  const earliestMs = await earliestDueAtMs(deps.store)
   const claim = claimAt(deps)
-  if ((await earliestDueAtMs(deps.store)) > claim.nowMs) return []
-  return deps.store.claimDue(claim, limit)
+  if (earliestMs > claim.nowMs) return { batch: [], nextAtMs: earliestMs }
+  const batch = await deps.store.claimDue(claim, Math.min(room, BATCH_MAX))
+  return { batch, nextAtMs: claim.nowMs + CONTENDED_MS }
 }
 
 /** Claims what is to be refreshed at once; false when it was edited or is minted elsewhere. */

@@ -258,6 +258,13 @@ export class Ledger {
     this.#versions.set(place, Math.max(newest, version))
   }
 
+  /** What a gateway wanted to write lost its race: a token that it was given is void, and another is due. */
+  discarded(providerId: string): void {
+    const account = this.#accounts.get(providerId)
+    const dealings = account === undefined ? null : this.dealingsWith(account)
+    if (dealings?.heard?.means === 'token') dealings.heard = null
+  }
+
   /** What the store holds of a provider after a write; null when it is gone. */
   committed(
     providerId: string,

@@ -92,6 +92,7 @@ export function observedStore(
       const saved = await store.saveCredential(credential, change)
       note('saveCredential', saved !== null)
       if (saved !== null) ledger.versioned(saved, credential.version)
+      else ledger.discarded(credential.providerId)
       const standing = ledger.standing.get(credential.providerId)
       // What was rotated is stored even when the race is lost.
       if (change !== null) await read(credential.providerId)
