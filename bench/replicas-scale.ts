@@ -17,10 +17,10 @@ import {
   loseNotifications,
   makeKeys,
   REPLICAS,
+  renewedSince,
   setDue,
   startReplicas,
   stopAll,
-  storedTokens,
 } from './harness/replicas.ts'
 import { type Budget, publish, type Table } from './harness/report.ts'
 import { createStage } from './harness/stage.ts'
@@ -75,9 +75,9 @@ interface Window {
 interface Minting extends Window {
   /** Of the replica that did least, in percent of an even share. */
   readonly leastPercent: number
-  /** Over the whole run. */
+  /** Over the whole run: tokens that the endpoint gave, and credentials that have a new one. */
   readonly minted: number
-  readonly stored: number
+  readonly renewed: number
 }
 
 const mintings = new Map<number, Minting[]>(COUNTS.map(count => [count, []]))
@@ -102,6 +102,7 @@ publish({
   notes: [
     `PostgreSQL ${postgres.version} as it comes: fsync on, a commit waits for the disk; ${size.providers.toLocaleString('en-US')} credentials`,
     'gateways, PostgreSQL and token endpoint share the cores of this machine, so another replica adds no throughput beyond them; the CPU of 1,000 mints carries over to other machines',
+    'in the flood claims run ahead of the mints: what is read for thousands that stand in line falls into the window, too',
     `an hour of 1,000 credentials is computed: ${refreshesAnHour.toFixed(2)} refreshes of each, every one as dear as those of the window, and the idle load of each replica`,
     'a change is counted from the administrator’s call at replica 1',
   ],
@@ -128,15 +129,16 @@ async function measureWindow(
 
 /** Everything is due at once, and more than the window can mint. */
 async function measureMinting(count: number): Promise<Minting> {
-  await setDue(many, { count: size.providers, fromMs: Date.now(), spreadMs: 0 })
-  const before = { minted: (await upstream.counts()).requests, stored: await storedTokens(many) }
+  const fromMs = Date.now()
+  await setDue(many, { count: size.providers, fromMs, spreadMs: 0 })
+  const before = (await upstream.counts()).requests
   const gateways = await startReplicas(stage, { count, database: many, keys, words })
   const window = await measuredThenStopped(gateways, async () => {
     await pause(SETTLE_MS)
     return measureWindow(gateways, many, size.mintMs)
   })
   // A gateway that is asked to stop writes what it has minted.
-  const minted = (await upstream.counts()).requests - before.minted
+  const minted = (await upstream.counts()).requests - before
   if (minted >= size.providers) throw new Error('Too few providers: all was minted too soon')
   const { writes } = window.load
   const shares = REPLICAS.slice(0, count).map(replica => writes.get(replica) ?? 0)
@@ -144,7 +146,7 @@ async function measureMinting(count: number): Promise<Minting> {
   return {
     ...window,
     leastPercent: (Math.min(...shares) / evenShare) * 100,
-    ...{ minted, stored: (await storedTokens(many)) - before.stored },
+    ...{ minted, renewed: await renewedSince(many, fromMs) },
   }
 }
 
@@ -171,7 +173,6 @@ async function measureLoad(count: number): Promise<Load> {
   const spreadMs = size.refreshes * 1_000
   const fromMs = Date.now() + START_MS_MAX + SETTLE_MS + size.idleMs
   await setDue(thousand, { count: size.refreshes, fromMs, spreadMs })
-  const before = await storedTokens(thousand)
   const gateways = await startReplicas(stage, { count, database: thousand, keys, words })
   return measuredThenStopped(gateways, async () => {
     const leftMs = fromMs - size.idleMs - Date.now()
@@ -179,9 +180,9 @@ async function measureLoad(count: number): Promise<Load> {
     await pause(leftMs)
     const idle = await measureWindow(gateways, thousand, size.idleMs)
     const busy = await measureWindow(gateways, thousand, spreadMs + SETTLE_MS)
-    const stored = (await storedTokens(thousand)) - before
-    if (busy.mints !== size.refreshes || stored !== size.refreshes) {
-      throw new Error(`${busy.mints} minted and ${stored} stored of ${size.refreshes}`)
+    const renewed = await renewedSince(thousand, fromMs - SETTLE_MS)
+    if (busy.mints !== size.refreshes || renewed !== size.refreshes) {
+      throw new Error(`${busy.mints} minted and ${renewed} renewed of ${size.refreshes}`)
     }
     return { count, idle, busy }
   })
@@ -270,7 +271,7 @@ function mintTable(): Table {
         'statements each',
         'WAL KB each',
         'least busy replica, % of its share',
-        'minted / stored',
+        'minted / credentials renewed',
       ],
     ],
     rows: [...mintings].map(([count, runs]) => {
@@ -285,7 +286,7 @@ function mintTable(): Table {
         of(run => statementsOf(run) / run.mints),
         of(run => run.load.walBytes / 1_024 / run.mints),
         of(run => run.leastPercent),
-        `${total(run => run.minted)} / ${total(run => run.stored)}`,
+        `${total(run => run.minted)} / ${total(run => run.renewed)}`,
       ]
     }),
   }
@@ -348,9 +349,9 @@ function budgets(): readonly Budget[] {
   const runs = [...mintings.values()].flat()
   return [
     {
-      what: 'minted tokens that are not in the database',
+      what: 'tokens that were minted twice, or are not in the database',
       ...{ unit: '', bound: 'at most', limit: 0 },
-      value: runs.reduce((sum, { minted, stored }) => sum + minted - stored, 0),
+      value: runs.reduce((sum, { minted, renewed }) => sum + minted - renewed, 0),
     },
     ...delivery.slice(1).map(
       ({ where, tookMs }): Budget => ({

@@ -98,10 +98,13 @@ export async function setDue(
   await database.query('checkpoint')
 }
 
-/** How many tokens were ever stored. */
-export async function storedTokens(database: MeasuredDatabase): Promise<number> {
-  const [row] = await database.query('select sum(generation)::float8 as stored from credentials')
-  return Number(row?.stored)
+/** How many credentials have a token that was minted since that instant. */
+export async function renewedSince(database: MeasuredDatabase, sinceMs: number): Promise<number> {
+  const [row] = await database.query(
+    'select count(*)::float8 as renewed from credentials where token_issued_at_ms >= $1',
+    [sinceMs],
+  )
+  return Number(row?.renewed)
 }
 
 /** Changes are counted as ever, and told to nobody, as when each notification were lost. */
