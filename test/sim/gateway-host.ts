@@ -337,11 +337,12 @@ export class GatewayHost {
   }
 
   #guard(life: Life, store: Store): Store {
-    const observed = observedStore(this.#deps.ledger, store, async work => {
+    const quietly = async (work: () => Promise<void>): Promise<void> => {
       this.#isObserving = true
       await work()
       this.#isObserving = false
-    })
+    }
+    const observed = observedStore(this.#deps.ledger, store, { by: this.name, quietly })
     return guardStore(observed, async ({ isWrite, work }) => {
       this.#step()
       if (!life.isAlive || this.#isSpinning()) return never()

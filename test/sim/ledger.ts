@@ -81,8 +81,9 @@ export interface Dealings {
   heard: Heard | null
   /** The generation that a router has reported as refused; null when none, or when it was acted on. */
   reported: number | null
-  /** When a report was the reason of a mint, in true time. */
+  /** When a report was the reason of a mint, in true time, and who made it. */
   forcedAtMs: number
+  forcedBy: Life | null
   /** Material that the vendor has refused for good, and the gateway has stored that it knows. */
   readonly refused: Set<string>
 }
@@ -120,6 +121,8 @@ export class Ledger {
   readonly #commits = new Map<string, number>()
   /** The newest version of each provider's credential that anyone has claimed or written. */
   readonly #versions = new Map<string, number>()
+  /** Who has claimed it, until that one has written its outcome. */
+  readonly #holders = new Map<string, string>()
   readonly #routes = new Map<string, readonly InferenceRoute[]>()
   readonly #routesAtMs = new Map<string, number>()
   #lastDeletionMs = 0
@@ -167,6 +170,7 @@ export class Ledger {
       heard: null,
       reported: null,
       forcedAtMs: Number.NEGATIVE_INFINITY,
+      forcedBy: null,
       refused: new Set(),
     }
     this.#dealings.set(account, dealings)
@@ -246,16 +250,32 @@ export class Ledger {
     return undefined
   }
 
-  /** A credential was claimed or written, over the version that its writer had read. */
-  versioned(written: Credential, over: number | null): void {
-    const { providerId, key, version } = written
-    const place = `${providerId} ${key}`
+  /** A gateway has claimed a credential, over the version that it had read; null where it read none. */
+  claimed(written: Credential, over: number | null): void {
+    this.#versioned(written, over)
+    this.#holders.set(placeOf(written), written.claimedBy)
+  }
+
+  /** A gateway has written a credential, over the version that it had read. */
+  written(written: Credential, { over, by }: { readonly over: number; readonly by: string }): void {
+    this.#versioned(written, over)
+    const place = placeOf(written)
+    const holder = this.#holders.get(place) ?? by
+    if (holder !== by) {
+      const what = `${by} wrote ${place}, which ${holder} has claimed`
+      this.violate('who lost its claim writes nothing', what)
+    }
+    if (written.claimedBy === '') this.#holders.delete(place)
+  }
+
+  #versioned(written: Credential, over: number | null): void {
+    const place = placeOf(written)
     const newest = this.#versions.get(place) ?? 0
     if (over !== null && over < newest) {
       const what = `version ${over} of ${place} was written over, though ${newest} was there`
       this.violate('who lost its claim writes nothing', what)
     }
-    this.#versions.set(place, Math.max(newest, version))
+    this.#versions.set(place, Math.max(newest, written.version))
   }
 
   /** What a gateway wanted to write lost its race: a token that it was given is void, and another is due. */
@@ -289,14 +309,17 @@ export class Ledger {
     const value = now.credential?.token?.value.reveal()
     if (value !== undefined && !this.#commits.has(value))
       this.#commits.set(value, this.#commits.size)
-    if (account === undefined || !isAttempt) return
+    if (account === undefined) return
     const dealings = this.dealingsWith(account)
+    // Another configuration makes the same material worth a try.
+    if (isChange) dealings.refused.clear()
+    if (!isAttempt) return
     const { heard } = dealings
     if (heard === null) return
     heard.isCommitted = true
     // A candidate that was refused says nothing about what stands, be it of the same material.
     const isStanding = now.credential?.failure !== null
-    if (heard.means === 'P' && isStanding) dealings.refused.add(heard.material)
+    if (heard.means === 'P' && isStanding && !isChange) dealings.refused.add(heard.material)
   }
 
   /** Whose account a new provider uses is told by its material, in which the account is named. */
@@ -310,4 +333,8 @@ export class Ledger {
     }
     return undefined
   }
+}
+
+function placeOf({ providerId, key }: Credential): string {
+  return `${providerId} ${key}`
 }

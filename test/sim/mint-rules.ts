@@ -184,13 +184,18 @@ function checkReason(
   const isAgain =
     dealings.account.kind === 'cached' && wallMs - credential.lastRefreshAtMs >= againMs
   if (isAgain && ledger.isGivenTwice(token.value.reveal())) return
-  const { reported, forcedAtMs } = dealings
+  const { reported, forcedAtMs, forcedBy } = dealings
   const floorMs = Math.min(FORCED_FLOOR_MS_MAX, lifeMs / 4)
-  // A machine that sleeps or drifts measures the floor by its own clocks.
-  const isDisturbed = life.machine.disturbedAtMs >= forcedAtMs
+  // A machine that sleeps or drifts measures the floor by its own clocks; and whoever waits for the store
+  // sends its request long after it has decided to.
+  const disturbedAtMs = Math.max(
+    ...[life, forcedBy ?? life].flatMap(one => [one.machine.disturbedAtMs, one.troubleAtMs()]),
+  )
+  const isDisturbed = disturbedAtMs >= forcedAtMs
   const isFree = isDisturbed || atMs - forcedAtMs >= floorMs * 0.99 - SLACK_MS
   if (reported !== null && reported >= credential.generation && isFree) {
     dealings.forcedAtMs = atMs
+    dealings.forcedBy = life
     return
   }
   const leftMs = token.expiresAtMs - wallMs

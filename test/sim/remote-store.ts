@@ -57,7 +57,7 @@ export async function openRemoteStore(deps: RemoteStoreDeps, life: Life): Promis
     },
   })
   database.connected(life, () => inner.close())
-  const observed = observedStore(ledger, inner, work => work())
+  const observed = observedStore(ledger, inner, { by: name, quietly: work => work() })
   const guarded = guardStore(observed, call => ask(deps, life, call))
   const store: Store = {
     ...guarded,

@@ -34,15 +34,18 @@ export function idIn([written]: readonly unknown[]): string {
   return String(id)
 }
 
+/** Whose store is observed, and how what is read for that is read. */
+interface Observation {
+  /** What the gateway is called in the store. */
+  readonly by: string
+  readonly quietly: (work: () => Promise<void>) => Promise<void>
+}
+
 /**
  * The same store; each write that went through is told to the ledger, whoever hears of it. What is
  * read for that is read `quietly`: the simulated disk has no part in it.
  */
-export function observedStore(
-  ledger: Ledger,
-  store: Store,
-  quietly: (work: () => Promise<void>) => Promise<void>,
-): Store {
+export function observedStore(ledger: Ledger, store: Store, { by, quietly }: Observation): Store {
   const read = (id: string): Promise<void> =>
     quietly(async () => {
       const record = await store.getProviderById(id)
@@ -79,19 +82,19 @@ export function observedStore(
     async claimDue(claim, limit) {
       const claimed = await store.claimDue(claim, limit)
       note(`claimDue ${claimed.length}`, true)
-      for (const one of claimed) ledger.versioned(one, null)
+      for (const one of claimed) ledger.claimed(one, null)
       return claimed
     },
     async claimCredential(claim, credential) {
       const claimed = await store.claimCredential(claim, credential)
       note('claimCredential', claimed !== null)
-      if (claimed !== null) ledger.versioned(claimed, credential.version)
+      if (claimed !== null) ledger.claimed(claimed, credential.version)
       return claimed
     },
     async saveCredential(credential, change) {
       const saved = await store.saveCredential(credential, change)
       note('saveCredential', saved !== null)
-      if (saved !== null) ledger.versioned(saved, credential.version)
+      if (saved !== null) ledger.written(saved, { over: credential.version, by })
       else ledger.discarded(credential.providerId)
       const standing = ledger.standing.get(credential.providerId)
       // What was rotated is stored even when the race is lost.
