@@ -214,8 +214,8 @@ export class GatewayHost {
       this.#step()
       return life.isAlive && !this.#isSpinning()
     }
-    const onRenewal = (): void => this.#checkRenewal()
-    const deps = { database, random: chance, masterKey, ledger, name, step, onRenewal }
+    const onWrongClock = (): void => this.#checkClock()
+    const deps = { database, random: chance, masterKey, ledger, name, step, onWrongClock }
     const { store, clock } = await this.#atOnce(openRemoteStore(deps, life))
     // As a gateway at a server does it: it does not begin before it knows what time it is.
     await clock.sample()
@@ -284,14 +284,17 @@ export class GatewayHost {
     this.#deps.ledger.trace.note(`${this.machine.name} ${what}`)
   }
 
-  /** A gateway whose clock was never wrong has no reason to mint everything anew. */
-  #checkRenewal(): void {
+  /**
+   * While the database is away a gateway goes by its machine's wall clock if that is later, and until it
+   * has asked again it may claim too much. Otherwise its clock has no reason to be wrong.
+   */
+  #checkClock(): void {
     const { ledger } = this.#deps
     const { schedule, name } = this.machine
-    ledger.trace.note(`${name} renews all`)
+    ledger.trace.note(`${name} goes by a clock that is wrong`)
     ledger.renewedAtMs = schedule.nowMs
     if (schedule.nowMs - this.storeTroubleAtMs <= CLOCK_MS) return
-    ledger.violate('each mint has a reason', `${name} renews all, though its clock was right`)
+    ledger.violate('each mint has a reason', `${name} goes by a wrong clock, without any trouble`)
   }
 
   #step(): void {

@@ -9,6 +9,9 @@ import { type Life, never } from './machine.ts'
 import { turn } from './schedule.ts'
 import { guardStore, idIn, observedStore, type StoreCall } from './store-guard.ts'
 
+/** A clock that is off by more leads to mints that nobody else expects. */
+const WRONG_MS = 2_000
+
 /** What a process needs to reach a database. */
 export interface RemoteStoreDeps {
   readonly database: DatabaseHost
@@ -19,8 +22,11 @@ export interface RemoteStoreDeps {
   readonly name: string
   /** Called before each call and after it; whether the process goes on. */
   readonly step: () => boolean
-  /** Called when it makes all credentials due, because it thinks that its clock was set back. */
-  readonly onRenewal: () => void
+  /**
+   * Called when it claims by a clock that is wrong, or makes all credentials due because it thinks that
+   * its clock was set back.
+   */
+  readonly onWrongClock: () => void
 }
 
 /** A store over the network, and the time that all who use it share. */
@@ -69,12 +75,14 @@ export async function openRemoteStore(deps: RemoteStoreDeps, life: Life): Promis
 }
 
 async function ask(
-  { database, name, step, onRenewal }: RemoteStoreDeps,
+  { database, name, step, onWrongClock }: RemoteStoreDeps,
   life: Life,
   { method, args, isWrite, work }: StoreCall,
 ): Promise<unknown> {
   if (!step()) return never()
-  if (method === 'renewMisdated' && isOfAll(args)) onRenewal()
+  const wrongMs = Math.abs(life.judgesBy.nowMs() - database.machine.nowMs())
+  const isWrong = method === 'claimDue' && wrongMs > WRONG_MS
+  if (isWrong || (method === 'renewMisdated' && isOfAll(args))) onWrongClock()
   const isClock = method === 'readClock'
   const answer = await database.ask<unknown>(life, {
     work: isClock ? async () => database.machine.nowMs() : work,
