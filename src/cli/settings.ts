@@ -34,10 +34,7 @@ interface GlobalOptions {
 /** Adds the flags that every command takes, before the command's name or behind it. */
 export function addGlobalOptions(command: Command): Command {
   return command
-    .option(
-      '--gateway-endpoint <url>',
-      `gateway to talk to, or several with commas between (default: ${ENDPOINT_DEFAULT})`,
-    )
+    .option('--gateway-endpoint <url>', `gateway, or several: A,B (${ENDPOINT_DEFAULT})`)
     .option('--token-file <file>', 'file with the admin token')
     .option('--workspace <name>', 'workspace (default: default)')
     .option('-v, --verbose', 'say on standard error what is done')
