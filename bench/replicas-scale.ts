@@ -32,8 +32,10 @@ const LIFE_S = 3_600
 const SETTLE_MS = 5_000
 /** Nor may what becomes due come before the gateways have started. */
 const START_MS_MAX = 30_000
-/** A lost notification is made good once a second; a change every so often finds each phase of that. */
-const BETWEEN_CHANGES_MS = 1_137
+/** A lost notification is made good once a second; changes must find each phase of that alike. */
+const CHECK_MS = 1_000
+/** Multiples of it lie evenly between whole numbers. */
+const GOLDEN = 0.618
 /** What is promised for a change. */
 const DELIVERY_MS_MAX = 2_000
 
@@ -257,7 +259,8 @@ async function changeOften(
   for (let change = 1; change <= size.changes; change += 1) {
     const arrivals = await changeToken(crowds, gateway, `bench-key-${name}-${change}`)
     for (const [at, { maxMs }] of arrivals.entries()) tookMs[at]?.push(maxMs)
-    await pause(BETWEEN_CHANGES_MS)
+    // The arrival is bound to the comparison before; this is not.
+    await pause(CHECK_MS * (1 + ((change * GOLDEN) % 1)))
   }
   return tookMs
 }
