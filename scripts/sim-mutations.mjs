@@ -156,17 +156,6 @@ const MUTATIONS = {
     from: 'one.providerName === providerName && one.generation !== generation && isFresh(deps, one),',
     to: 'one.providerName === providerName && isFresh(deps, one),',
   },
-  claimWithoutFence: {
-    says: 'who loses a claim to another gateway can still write',
-    replicas: 3,
-    file: 'src/store/credentials.ts',
-    from: `        version: eb('version', '+', 1),
-        claimed_from: eb.ref('claimed_by'),
-        claimed_by: place('claimed_by'),`,
-    to: `        version: eb('version', '+', 0),
-        claimed_from: eb.ref('claimed_by'),
-        claimed_by: place('claimed_by'),`,
-  },
   ownClock: {
     says: 'each gateway goes by the clock of its own machine',
     replicas: 3,
@@ -194,15 +183,6 @@ const MUTATIONS = {
     file: 'src/gateway/roster.ts',
     from: 'routers: here.routers + sum(others.flatMap(counts => [...counts.values()])),',
     to: 'routers: here.routers,',
-  },
-  forcedTwice: {
-    says: 'a refresh is forced though another gateway is at it',
-    replicas: 3,
-    file: 'src/store/credentials.ts',
-    from: `      .where('version', '=', credential.version)
-      .where('claimed_until_ms', '<=', wholeMs(claim.nowMs))
-      .returningAll()`,
-    to: '      .returningAll()',
   },
   lostClaimSends: {
     says: 'who lost its claim to another gateway sends all the same',

@@ -13,7 +13,14 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
       return null
     const kind = chance.pick(['cut', 'unanswered', 'late'] as const)
     if (kind === 'cut') {
-      return cutWire(world, chance, { between: [machine, database.machine], scope: machine.name })
+      const between = [machine, database.machine] as const
+      const trouble = cutWire(world, chance, { between, scope: machine.name })
+      if (trouble === null) return null
+      const end = (): void => {
+        trouble.end()
+        database.mended()
+      }
+      return { ...trouble, end }
     }
     trace.note(`wire of ${machine.name} to the database is ${kind}`)
     const how = kind === 'late' ? { lateMs: chance.spanMs(200, 15_000) } : kind

@@ -126,6 +126,11 @@ export class DatabaseHost {
     }
   }
 
+  /** A wire that was cut is whole again. */
+  mended(): void {
+    this.#touch()
+  }
+
   /** Does work as the database does it: one thing after the other. */
   run<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#line.then(work)
