@@ -16,15 +16,9 @@ const MUTATIONS = {
   noFence: {
     says: 'a late result overwrites what was written meanwhile',
     file: 'src/store/credentials.ts',
-    from: `    .where('version', '=', credential.version)
-    .returningAll()
-    .executeTakeFirst()
-  return row === undefined ? null : toCredential(row, sealer).credential
-}`,
-    to: `    .returningAll()
-    .executeTakeFirst()
-  return row === undefined ? null : toCredential(row, sealer).credential
-}`,
+    from: `    .where('version', '=', place('version'))
+    .returning('version')`,
+    to: `    .returning('version')`,
   },
   noClaim: {
     says: 'what is being minted is claimed again at once',
@@ -34,9 +28,9 @@ const MUTATIONS = {
   },
   expiredInBundle: {
     says: 'an expired token is put into bundles',
-    file: 'src/gateway/bundle-builder.ts',
-    from: 'row === undefined ? null : usableToken(row, nowMs)',
-    to: 'row === undefined ? null : usableToken(row, nowMs - 3_600_000)',
+    file: 'src/gateway/route-credential.ts',
+    from: 'const token = usableToken(row, nowMs)',
+    to: 'const token = usableToken(row, nowMs - 3_600_000)',
   },
   expiredUpstream: {
     says: 'a router sends a token past its end',
@@ -91,8 +85,8 @@ const MUTATIONS = {
   rotatedLost: {
     says: 'the refresh token that a vendor rotated is not stored',
     file: 'src/refresh/attempt.ts',
-    from: 'const isChanged = rotatedMaterial.size > 0 || candidate',
-    to: 'const isChanged = candidate',
+    from: '(rotatedMaterial.size > 0 || candidate !==',
+    to: '(candidate !==',
   },
   noIntent: {
     says: 'nobody records that a refresh token is about to be spent',
