@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Command } from 'commander'
 import { runOpenShell } from '../../test/support/command-line.ts'
 import { startScriptedGateway } from '../../test/support/scripted-gateway.ts'
+import { describedProgram, leavesOf } from '../../test/support/understand.ts'
 import { AppError, type ErrorCode } from '../core/errors.ts'
-import { silentLog } from '../system/log.ts'
-import { type Context, pathOf } from './command.ts'
-import { wholeProgram } from './command-line.ts'
+import { pathOf } from './command.ts'
 
 const SECRET = 'do-not-print-me-9f3'
 
@@ -174,26 +172,3 @@ test('-v says what is called, on standard error', async () => {
   assert.equal(out, 'No providers found.\n')
   assert.equal(err, `ListProviders at ${gateway.origin}: 0 ms\n`)
 })
-
-async function describedProgram(): Promise<Command> {
-  const quiet = { isTerminal: false, hasColor: false, write() {} }
-  const context: Context = {
-    terminal: {
-      env: {},
-      out: quiet,
-      err: quiet,
-      timeZone: 'UTC',
-      clock: { nowMs: () => 0, sleep: async () => {} },
-      stopSignal: () => new AbortController().signal,
-      openLog: async () => silentLog,
-    },
-    version: '1.2.3',
-    exitWith() {},
-    wholeProgram: () => wholeProgram(context),
-  }
-  return wholeProgram(context)
-}
-
-function leavesOf(command: Command): readonly Command[] {
-  return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf)
-}
