@@ -42,7 +42,7 @@ const DELIVERY_MS_MAX = 2_000
 const options = readOptions({ all: [], quick: [] })
 const size = options.isQuick
   ? { providers: 6_000, mintMs: 5_000, idleMs: 20_000, refreshes: 30, changes: 20 }
-  : { providers: 60_000, mintMs: 15_000, idleMs: 30_000, refreshes: 60, changes: 40 }
+  : { providers: 60_000, mintMs: 20_000, idleMs: 60_000, refreshes: 120, changes: 100 }
 
 type Pick = (window: Window) => number
 
